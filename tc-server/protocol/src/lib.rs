@@ -1,0 +1,22 @@
+//! The contract between proxy and coordinator: ids, lock keys, status, refusals, messages and the client.
+//!
+//! The proxy and the coordinator both speak these types; neither imports the other. Rows, images and SQL are
+//! deliberately not here: the coordinator never sees them.
+
+pub mod failpoint;
+mod ids;
+mod lock_key;
+mod status;
+
+pub use ids::{BranchId, ParseIdError, Xid};
+pub use lock_key::LockKey;
+pub use status::{Refusal, TxStatus};
+
+/// The generated wire messages.
+#[allow(missing_docs, clippy::all)]
+pub mod wire {
+    tonic::include_proto!("atone.v1");
+}
+
+/// The version of this contract; both sides refuse another one.
+pub const VERSION: u32 = 1;
