@@ -1,1 +1,4 @@
-//! Coordinator.
+//! Atone's coordinator: global transactions, branches and global locks behind a durable Raft log.
+
+pub mod raft;
+pub mod state;
