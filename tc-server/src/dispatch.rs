@@ -12,7 +12,8 @@ mod proxies;
 mod requests;
 mod waiters;
 
-pub use memory::{Seen, Waiting};
+pub use memory::Waiting;
+pub use proxies::SessionId;
 pub use requests::Caller;
 
 use crate::raft::Node;

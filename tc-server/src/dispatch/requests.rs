@@ -169,13 +169,16 @@ impl Leader {
         let joined = self.with(|state, memory| {
             // Decided while we were asking: nobody will call us.
             if let Some(tx) = state.transaction(xid).filter(|tx| tx.decision.is_some()) {
-                return Err(Refusal::Finished { status: tx.status(), reason: tx.reason().to_owned() });
+                let (status, reason) = (tx.status(), tx.reason().to_owned());
+                return Err(Box::new(Refusal::Finished { status, reason }));
             }
-            memory.waiters.join(xid, locks.clone(), &holder(state))
+            let holds_locks =
+                state.transaction(xid).is_some_and(|tx| tx.branches.values().any(|b| !b.keys.is_empty()));
+            memory.waiters.join(xid, holds_locks, locks.clone(), &holder(state))
         });
         let ticket = match joined {
             Ok(place) => Ticket { leader: Arc::clone(self), place },
-            Err(refusal) => return Answer::Refused(refusal),
+            Err(refusal) => return Answer::Refused(*refusal),
         };
         loop {
             match tokio::time::timeout_at(deadline, ticket.place.turn.called()).await {

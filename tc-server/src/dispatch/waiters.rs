@@ -48,6 +48,7 @@ pub(super) struct Waiters {
     next: u64,
     pub by_id: BTreeMap<u64, Waiter>,
     by_lock: BTreeMap<Lock, BTreeSet<u64>>,
+    by_xid: BTreeMap<Xid, BTreeSet<u64>>,
 }
 
 /// A place in the queue.
@@ -100,14 +101,21 @@ impl Waiters {
 
     /// Queues. Fails at once when the queue is full, a key's holder is decided already, or waiting on would close a
     /// circle in which `xid` is the youngest.
-    pub fn join(&mut self, xid: Xid, locks: Vec<Lock>, holder: Holder<'_>) -> Result<Place, Refusal> {
+    pub fn join(
+        &mut self,
+        xid: Xid,
+        holds_locks: bool,
+        locks: Vec<Lock>,
+        holder: Holder<'_>,
+    ) -> Result<Place, Box<Refusal>> {
         for lock in &locks {
             if let Some((who, status)) = holder(lock)
                 && who != xid
                 && (status != TxStatus::Active || self.by_id.len() >= MAX_WAITERS)
             {
                 let key = lock.key.clone();
-                return Err(Refusal::Conflict { key, holder: who, holder_status: status, deadlock: false });
+                let refusal = Refusal::Conflict { key, holder: who, holder_status: status, deadlock: false };
+                return Err(Box::new(refusal));
             }
         }
         let id = self.next;
@@ -117,11 +125,14 @@ impl Waiters {
         }
         let turn = Arc::new(Turn::default());
         self.by_id.insert(id, Waiter { xid, locks, turn: Arc::clone(&turn) });
-        while let Some(youngest) = self.youngest_in_circle(xid, holder) {
+        self.by_xid.entry(xid).or_default().insert(id);
+        // Nobody can wait for one who holds nothing and stands last everywhere.
+        let awaited = holds_locks || self.by_xid.get(&xid).is_some_and(|places| places.len() > 1);
+        while awaited && let Some(youngest) = self.youngest_in_circle(xid, holder) {
             if youngest == xid {
                 let refusal = self.deadlock(id, holder);
                 self.leave(id, holder);
-                return Err(refusal);
+                return Err(Box::new(refusal));
             }
             self.yield_all_of(youngest, holder);
         }
@@ -134,6 +145,12 @@ impl Waiters {
     /// Leaves, and calls those who were only waiting behind it.
     pub fn leave(&mut self, id: u64, holder: Holder<'_>) {
         let Some(waiter) = self.by_id.remove(&id) else { return };
+        if let Some(places) = self.by_xid.get_mut(&waiter.xid) {
+            places.remove(&id);
+            if places.is_empty() {
+                self.by_xid.remove(&waiter.xid);
+            }
+        }
         for lock in &waiter.locks {
             if let Some(places) = self.by_lock.get_mut(lock) {
                 places.remove(&id);
@@ -179,8 +196,7 @@ impl Waiters {
     }
 
     fn yield_all_of(&mut self, xid: Xid, holder: Holder<'_>) {
-        let ids: Vec<u64> = self.by_id.iter().filter(|(_, w)| w.xid == xid).map(|(id, _)| *id).collect();
-        for id in ids {
+        for id in self.by_xid.get(&xid).cloned().unwrap_or_default() {
             let refusal = self.deadlock(id, holder);
             self.by_id[&id].turn.fail(refusal);
             self.leave(id, holder);
@@ -201,8 +217,8 @@ impl Waiters {
     /// Whom a transaction waits for: holders, and the nearest of those in front of it.
     pub(super) fn waits_for(&self, xid: Xid, holder: Holder<'_>) -> BTreeSet<Xid> {
         let mut found = BTreeSet::new();
-        for (id, waiter) in self.by_id.iter().filter(|(_, waiter)| waiter.xid == xid) {
-            for lock in &waiter.locks {
+        for id in self.by_xid.get(&xid).into_iter().flatten() {
+            for lock in &self.by_id[id].locks {
                 let held = holder(lock).map(|(who, _)| who);
                 if held != Some(xid) {
                     found.extend(held);

@@ -40,6 +40,11 @@ impl State {
         }
     }
 
+    /// Undecided transactions, in no order that means anything.
+    pub fn active(&self) -> impl Iterator<Item = (Xid, &super::Transaction)> {
+        self.deadlines.iter().filter_map(|(_, xid)| Some((*xid, self.transaction(*xid)?)))
+    }
+
     /// A tick at `now` would change something.
     pub fn due(&self, now: super::Millis) -> bool {
         let passed = |first: Option<&(super::Millis, Xid)>| first.is_some_and(|(at, _)| *at <= now);
