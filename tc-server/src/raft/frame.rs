@@ -130,12 +130,12 @@ mod tests {
         fn any_truncation_gives_a_prefix_of_whole_frames(
             sizes in prop::collection::vec(0..5u64, 1..8), cut: prop::sample::Index, zeros in 0..64usize,
         ) {
-            let (mut bytes, ends) = frames(&sizes);
-            let cut = cut.index(bytes.len() + 1);
-            bytes.truncate(cut);
+            let (original, ends) = frames(&sizes);
+            let mut bytes = original[..cut.index(original.len() + 1)].to_vec();
             bytes.extend(std::iter::repeat_n(0, zeros));
             let read = read(&bytes, 7).unwrap();
-            let whole = ends.iter().filter(|end| **end <= cut).count();
+            // A frame that ends in zeros may be whole again.
+            let whole = ends.iter().filter(|end| bytes.starts_with(&original[..**end])).count();
             prop_assert_eq!(read.next, 7 + whole as u64);
             prop_assert_eq!(read.records.len() as u64, sizes[..whole].iter().sum::<u64>());
         }
