@@ -1,0 +1,145 @@
+//! Waiting for locks: in order of arrival, woken by events, over real gRPC.
+
+mod common;
+
+use atone_protocol::{CallError, Client, Refusal, TaskOutcome, TxStatus, Xid};
+use atone_tc_server::Running;
+use common::*;
+use std::time::Duration;
+use tokio::task::JoinHandle;
+
+const WAIT: Duration = Duration::from_secs(3);
+
+async fn waiting(running: &Running, key: u64, count: u64) {
+    until("so many wait", || async {
+        let (_, page) = get(running, &format!("/v1/locks?key={key}")).await;
+        (page["locks"][0]["waiting"] == count).then_some(())
+    })
+    .await;
+}
+
+fn ask(client: &Client, xid: Xid, keys: &'static [u64]) -> JoinHandle<Result<u64, CallError>> {
+    let client = client.clone();
+    tokio::spawn(async move { client.register(register(xid, branch(), keys, WAIT)).await })
+}
+
+fn answering(running: &Running) -> Client {
+    Proxy::new(&running.grpc.to_string(), &["orders"], "p1")
+        .answering(|task| match task.kind {
+            atone_protocol::TaskKind::Resolve => TaskOutcome::Committed { primary: "p1".into() },
+            atone_protocol::TaskKind::RollBack | atone_protocol::TaskKind::Forget => TaskOutcome::Done,
+        })
+        .0
+}
+
+#[tokio::test]
+async fn waiters_are_granted_in_order_of_arrival() {
+    let directory = tempfile::tempdir().unwrap();
+    let running = start(directory.path()).await;
+    let client = answering(&running);
+    let (holder, first, second) = (begin(&client).await, begin(&client).await, begin(&client).await);
+    client.register(register(holder, branch(), &[1], WAIT)).await.unwrap();
+    let one = ask(&client, first, &[1, 2]);
+    waiting(&running, 1, 1).await;
+    let two = ask(&client, second, &[1]);
+    waiting(&running, 1, 2).await;
+    // Key 2 is free, but somebody is queued for it already.
+    let hasty = begin(&client).await;
+    let refused = client.register(register(hasty, branch(), &[2], Duration::ZERO)).await;
+    assert!(
+        matches!(refused, Err(CallError::Refused(Refusal::Conflict { holder, .. })) if holder == first),
+        "{refused:?}"
+    );
+    assert_eq!(client.commit(holder).await, Ok(TxStatus::Committed));
+    assert_eq!(one.await.unwrap(), Ok(1));
+    assert!(!two.is_finished());
+    assert_eq!(client.commit(first).await, Ok(TxStatus::Committed));
+    assert_eq!(two.await.unwrap(), Ok(1));
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn a_rollback_decision_fails_all_who_wait_for_its_keys_and_all_who_come() {
+    let directory = tempfile::tempdir().unwrap();
+    let running = start(directory.path()).await;
+    // Nobody undoes anything here: the keys stay locked.
+    let proxy = Proxy::new(&running.grpc.to_string(), &[], "");
+    let client = proxy.client.clone();
+    let (holder, one, two) = (begin(&client).await, begin(&client).await, begin(&client).await);
+    client.register(register(holder, branch(), &[1], WAIT)).await.unwrap();
+    let waiters = [ask(&client, one, &[1]), ask(&client, two, &[1])];
+    waiting(&running, 1, 2).await;
+    assert_eq!(client.rollback(holder, "asked", Duration::ZERO).await, Ok(TxStatus::RollingBack));
+    let late = ask(&client, one, &[1]);
+    for waiter in waiters.into_iter().chain([late]) {
+        let refused = waiter.await.unwrap();
+        let Err(CallError::Refused(Refusal::Conflict { holder: who, holder_status, .. })) = refused else {
+            panic!("{refused:?}")
+        };
+        assert_eq!((who, holder_status), (holder, TxStatus::RollingBack));
+    }
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn a_waiter_leaves_when_its_own_transaction_is_decided_or_its_proxy_dies() {
+    let directory = tempfile::tempdir().unwrap();
+    let running = start(directory.path()).await;
+    let client = answering(&running);
+    let dying = Proxy::new(&running.grpc.to_string(), &[], "");
+    let (holder, decided, orphan) = (begin(&client).await, begin(&client).await, begin(&client).await);
+    client.register(register(holder, branch(), &[1], WAIT)).await.unwrap();
+    let one = ask(&client, decided, &[1]);
+    waiting(&running, 1, 1).await;
+    let _two = ask(&dying.client, orphan, &[1]);
+    waiting(&running, 1, 2).await;
+    assert_eq!(client.rollback(decided, "asked", WAIT).await, Ok(TxStatus::RolledBack));
+    let refused = one.await.unwrap();
+    assert!(matches!(refused, Err(CallError::Refused(Refusal::Finished { .. }))), "{refused:?}");
+    dying.kill();
+    waiting(&running, 1, 0).await;
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn the_youngest_of_a_circle_yields() {
+    let directory = tempfile::tempdir().unwrap();
+    let running = start(directory.path()).await;
+    let client = answering(&running);
+    let mut both = [begin(&client).await, begin(&client).await];
+    both.sort();
+    let [old, young] = both;
+    client.register(register(old, branch(), &[1], WAIT)).await.unwrap();
+    client.register(register(young, branch(), &[2], WAIT)).await.unwrap();
+    let yields = ask(&client, young, &[1]);
+    waiting(&running, 1, 1).await;
+    let stays = ask(&client, old, &[2]);
+    let refused = yields.await.unwrap();
+    assert!(
+        matches!(refused, Err(CallError::Refused(Refusal::Conflict { deadlock: true, .. }))),
+        "{refused:?}"
+    );
+    assert_eq!(client.rollback(young, "deadlock", WAIT).await, Ok(TxStatus::RolledBack));
+    // Failed at once or granted after the undo, according to which of the two decisions it met.
+    let ended = stays.await.unwrap();
+    assert!(
+        matches!(ended, Ok(_) | Err(CallError::Refused(Refusal::Conflict { deadlock: false, .. }))),
+        "{ended:?}"
+    );
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn its_own_keys_never_make_a_transaction_queue() {
+    let directory = tempfile::tempdir().unwrap();
+    let running = start(directory.path()).await;
+    let client = answering(&running);
+    let (holder, other) = (begin(&client).await, begin(&client).await);
+    client.register(register(holder, branch(), &[1], WAIT)).await.unwrap();
+    let waiter = ask(&client, other, &[1]);
+    waiting(&running, 1, 1).await;
+    assert_eq!(client.register(register(holder, branch(), &[1], WAIT)).await, Ok(2));
+    assert_eq!(client.commit(holder).await, Ok(TxStatus::Committed));
+    assert_eq!(waiter.await.unwrap(), Ok(1));
+    running.stop().await;
+}
