@@ -1,7 +1,11 @@
 //! The configuration file: read once, every mistake named with file, key and mend.
 
 use serde::Deserialize;
-use std::{collections::BTreeSet, net::SocketAddr, path::{Path, PathBuf}};
+use std::{
+    collections::BTreeSet,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
 
 /// `proxy.toml`.
 #[derive(Debug, Deserialize)]
@@ -79,7 +83,10 @@ fn default_max_rows() -> usize {
 // By hand, because the URL holds a password.
 impl std::fmt::Debug for Database {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Database").field("name", &self.name).field("listen", &self.listen).finish_non_exhaustive()
+        f.debug_struct("Database")
+            .field("name", &self.name)
+            .field("listen", &self.listen)
+            .finish_non_exhaustive()
     }
 }
 
@@ -127,7 +134,10 @@ impl Config {
                 return Err(format!("database.name '{name}' is given twice: each server has one name"));
             }
             if database.listen.port() != 0 && !addresses.insert(database.listen) {
-                return Err(format!("database '{name}': listen {} is taken by another database", database.listen));
+                return Err(format!(
+                    "database '{name}': listen {} is taken by another database",
+                    database.listen
+                ));
             }
             database.account()?;
         }
@@ -141,7 +151,9 @@ impl Database {
         let name = &self.name;
         let wrong = || format!("database '{name}': url must be mysql://user:password@host:port");
         if self.url.starts_with("postgres") {
-            return Err(format!("database '{name}': PostgreSQL is not built in this version, MySQL and MariaDB are"));
+            return Err(format!(
+                "database '{name}': PostgreSQL is not built in this version, MySQL and MariaDB are"
+            ));
         }
         let opts = mysql_async::Opts::from_url(&self.url).map_err(|_| wrong())?;
         let user = opts.user().ok_or_else(wrong)?.to_owned();
@@ -180,7 +192,10 @@ mod tests {
             (&format!("{GOOD}{}", GOOD.replace("'a'", "'b'")), "taken by another"),
             (&format!("listn=1\n{GOOD}"), "listn"),
             (&format!("lock_wait_timeout_ms=5000\n{GOOD}"), "lock_wait_timeout_ms"),
-            (&GOOD.replace("listen=", "password_file='/nowhere'\nlisten=").replace(":p@", "@"), "password_file /nowhere"),
+            (
+                &GOOD.replace("listen=", "password_file='/nowhere'\nlisten=").replace(":p@", "@"),
+                "password_file /nowhere",
+            ),
         ] {
             let error = check(text).unwrap_err();
             assert!(error.contains(names), "{text}: {error}");

@@ -18,6 +18,8 @@ const CAPACITY: usize = 10_000;
 /// What is known of a table.
 #[derive(Debug)]
 pub struct Entry {
+    /// `schema.table`.
+    pub name: String,
     /// How to capture it; or why it cannot be captured.
     pub table: Result<Table, String>,
     /// Events that have a trigger: INSERT, UPDATE, DELETE.
@@ -66,7 +68,12 @@ impl Catalogue {
     }
 
     /// Asks the database.
-    pub async fn load(&self, conn: &mut Conn, schema: &str, table: &str) -> Result<Option<Arc<Entry>>, mysql_async::Error> {
+    pub async fn load(
+        &self,
+        conn: &mut Conn,
+        schema: &str,
+        table: &str,
+    ) -> Result<Option<Arc<Entry>>, mysql_async::Error> {
         let asked = Instant::now();
         let entry = read(conn, schema, table).await?.map(Arc::new);
         if self.tables.len() >= CAPACITY {
@@ -76,7 +83,12 @@ impl Catalogue {
         Ok(entry)
     }
 
-    pub(super) async fn load_function(&self, conn: &mut Conn, schema: Option<&str>, name: &str) -> Result<bool, mysql_async::Error> {
+    pub(super) async fn load_function(
+        &self,
+        conn: &mut Conn,
+        schema: Option<&str>,
+        name: &str,
+    ) -> Result<bool, mysql_async::Error> {
         let asked = Instant::now();
         let found: Option<u8> = conn
             .exec_first(
@@ -126,12 +138,15 @@ async fn read(conn: &mut Conn, schema: &str, table: &str) -> Result<Option<Entry
         )
         .await?;
     let cascades = cascades(conn, named).await?;
+    let name = format!("{schema}.{table}");
     let table = match (kind.as_str(), engine.as_deref()) {
         ("BASE TABLE", Some("InnoDB")) => describe(&schema, &table, &columns, &keys),
-        ("BASE TABLE", engine) => Err(format!("its engine {} has no transactions", engine.unwrap_or("(none)"))),
+        ("BASE TABLE", engine) => {
+            Err(format!("its engine {} has no transactions", engine.unwrap_or("(none)")))
+        }
         (other, _) => Err(format!("it is a {}, not a base table", other.to_lowercase())),
     };
-    Ok(Some(Entry { table, triggers, cascades }))
+    Ok(Some(Entry { name, table, triggers, cascades }))
 }
 
 async fn cascades(conn: &mut Conn, named: (&str, &str)) -> Result<Vec<Reference>, mysql_async::Error> {
@@ -174,8 +189,9 @@ fn describe(
     let mut auto_increment = None;
     let mut nullable = Vec::new();
     for (column, data_type, charset, extra, is_nullable) in rows.iter().filter(|r| !generated(&r.3)) {
-        let kind = ColumnKind::of(data_type, charset.as_deref())
-            .ok_or_else(|| format!("its column {column} has type {data_type}, which is not captured exactly"))?;
+        let kind = ColumnKind::of(data_type, charset.as_deref()).ok_or_else(|| {
+            format!("its column {column} has type {data_type}, which is not captured exactly")
+        })?;
         if extra.to_lowercase().contains("auto_increment") {
             auto_increment = Some(columns.len());
         }
@@ -209,5 +225,13 @@ fn describe(
     )?;
     let key = uniques.remove(chosen);
     let insert_order = rows.iter().map(|r| r.0.clone()).collect();
-    Ok(Table { schema: schema.to_owned(), name: name.to_owned(), columns, key, uniques, auto_increment, insert_order })
+    Ok(Table {
+        schema: schema.to_owned(),
+        name: name.to_owned(),
+        columns,
+        key,
+        uniques,
+        auto_increment,
+        insert_order,
+    })
 }

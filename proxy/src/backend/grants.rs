@@ -15,7 +15,8 @@ impl Grants {
 
     /// `account` is what CURRENT_USER() says: `user@host`.
     pub(super) async fn give(&self, conn: &mut Conn, account: &str) -> Result<(), String> {
-        let (user, host) = account.rsplit_once('@').ok_or_else(|| format!("'{account}' is not an account"))?;
+        let (user, host) =
+            account.rsplit_once('@').ok_or_else(|| format!("'{account}' is not an account"))?;
         let quote = |text: &str| format!("'{}'", text.replace('\\', "\\\\").replace('\'', "''"));
         let grant = format!("GRANT INSERT ON atone.undo_log TO {}@{}", quote(user), quote(host));
         conn.query_drop(&grant).await.map_err(|error| {

@@ -91,7 +91,11 @@ impl Backend {
     }
 
     /// The table of this name, fresh enough to trust; None when there is none.
-    pub async fn table(&self, schema: &str, table: &str) -> Result<Option<std::sync::Arc<Entry>>, BackendError> {
+    pub async fn table(
+        &self,
+        schema: &str,
+        table: &str,
+    ) -> Result<Option<std::sync::Arc<Entry>>, BackendError> {
         if let Some(known) = self.catalogue.recent(schema, table) {
             return Ok(known);
         }
@@ -114,7 +118,10 @@ impl Backend {
             return Ok(());
         }
         let mut conn = self.connection().await?;
-        self.grants.give(&mut conn, account).await.map_err(|what| BackendError::Unfit { name: self.name.clone(), what })
+        self.grants
+            .give(&mut conn, account)
+            .await
+            .map_err(|what| BackendError::Unfit { name: self.name.clone(), what })
     }
 
     /// An error of this database.

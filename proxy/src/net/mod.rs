@@ -4,5 +4,5 @@ mod packets;
 mod stream;
 pub mod tls;
 
-pub use packets::{Packet, Packets};
+pub use packets::Packets;
 pub use stream::Stream;

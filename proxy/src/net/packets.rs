@@ -78,7 +78,10 @@ impl Packets {
             self.fill_to(HEADER).await?;
             let (length, sequence) = header(&self.buffer).unwrap_or_default();
             if whole.as_ref().map_or(0, BytesMut::len) + length > limit {
-                return Err(io::Error::new(io::ErrorKind::InvalidData, format!("a packet over {limit} bytes")));
+                return Err(io::Error::new(
+                    io::ErrorKind::InvalidData,
+                    format!("a packet over {limit} bytes"),
+                ));
             }
             self.fill_to(HEADER + length).await?;
             self.buffer.advance(HEADER);

@@ -14,8 +14,9 @@ use tokio_rustls::{
 /// An acceptor for clients, from PEM files.
 pub fn acceptor(certificate: &Path, key: &Path) -> Result<TlsAcceptor, String> {
     let read = |path: &Path, e: &dyn std::fmt::Display| format!("{}: {e}", path.display());
-    let chain: Result<Vec<_>, _> =
-        CertificateDer::pem_file_iter(certificate).and_then(Iterator::collect).map_err(|e| read(certificate, &e));
+    let chain: Result<Vec<_>, _> = CertificateDer::pem_file_iter(certificate)
+        .and_then(Iterator::collect)
+        .map_err(|e| read(certificate, &e));
     let chain = chain?;
     if chain.is_empty() {
         return Err(format!("{}: holds no certificate", certificate.display()));
@@ -43,7 +44,8 @@ pub fn connector() -> io::Result<TlsConnector> {
 
 /// The name sent to a database in the handshake.
 pub fn server_name(host: &str) -> ServerName<'static> {
-    ServerName::try_from(host.to_owned()).unwrap_or(ServerName::IpAddress(std::net::Ipv4Addr::LOCALHOST.into()))
+    ServerName::try_from(host.to_owned())
+        .unwrap_or(ServerName::IpAddress(std::net::Ipv4Addr::LOCALHOST.into()))
 }
 
 #[derive(Debug)]

@@ -9,8 +9,10 @@ pub(super) const BATCH: usize = 200;
 
 /// Deletes the records of committed branches.
 pub(super) async fn forget(backend: &Backend, branches: &[(Xid, BranchId)]) -> Result<(), BackendError> {
-    let rows: Vec<String> =
-        branches.iter().map(|(xid, branch)| format!("(xid = '{xid}' AND branch_id = {})", branch.as_u64())).collect();
+    let rows: Vec<String> = branches
+        .iter()
+        .map(|(xid, branch)| format!("(xid = '{xid}' AND branch_id = {})", branch.as_u64()))
+        .collect();
     let mut conn = backend.connection().await?;
     conn.query_drop(format!("DELETE FROM {UNDO_LOG} WHERE status = 'NORMAL' AND ({})", rows.join(" OR ")))
         .await

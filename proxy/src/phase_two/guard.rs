@@ -32,7 +32,12 @@ pub async fn resolve(backend: &Backend, xid: Xid, branch: BranchId) -> Result<Pr
 }
 
 /// The guard insert inside an open transaction; the row found or made is locked by it.
-pub(super) async fn place(backend: &Backend, tx: &mut Conn, xid: Xid, branch: BranchId) -> Result<Probe, BackendError> {
+pub(super) async fn place(
+    backend: &Backend,
+    tx: &mut Conn,
+    xid: Xid,
+    branch: BranchId,
+) -> Result<Probe, BackendError> {
     insert(backend, tx, xid, branch).await?;
     if tx.affected_rows() == 1 {
         return Ok(Probe::Guarded);
@@ -91,6 +96,8 @@ async fn end_zombie(backend: &Backend, waiter: u32, xid: Xid) {
                 let _ = conn.query_drop(format!("KILL {session}")).await;
             }
         }
-        Err(error) => tracing::warn!(%xid, resource = %backend.name, %error, "cannot see who holds an undecided undo record"),
+        Err(error) => {
+            tracing::warn!(%xid, resource = %backend.name, %error, "cannot see who holds an undecided undo record")
+        }
     }
 }

@@ -62,8 +62,13 @@ pub(super) async fn restore(backend: &Backend, xid: Xid, branch: BranchId) -> Re
             // A broken connection is rolled back by the server.
             let _ = conn.query_drop("ROLLBACK").await;
             match &error {
-                BackendError::Database { source: mysql_async::Error::Server(e), .. } if DATA_ERRORS.contains(&e.code) => {
-                    Ok(Restored::Blocked(format!("the database refuses the undo: {} ({})", e.message, e.code)))
+                BackendError::Database { source: mysql_async::Error::Server(e), .. }
+                    if DATA_ERRORS.contains(&e.code) =>
+                {
+                    Ok(Restored::Blocked(format!(
+                        "the database refuses the undo: {} ({})",
+                        e.message, e.code
+                    )))
                 }
                 _ => Err(error),
             }
@@ -88,7 +93,8 @@ impl Undo<'_> {
             Verdict::Undo(statements) => statements,
             Verdict::Dirty(rows) => {
                 let shown: Vec<String> = rows.iter().take(5).map(ToString::to_string).collect();
-                let more = if rows.len() > 5 { format!("; and {} more", rows.len() - 5) } else { String::new() };
+                let more =
+                    if rows.len() > 5 { format!("; and {} more", rows.len() - 5) } else { String::new() };
                 return Err(Stop::Blocked(format!("{}{more}", shown.join("; "))));
             }
             Verdict::Damaged(why) => return Err(Stop::Blocked(why)),
@@ -101,7 +107,9 @@ impl Undo<'_> {
             self.check_restored(&record, &tables).await?;
         }
         let named = (self.xid.to_string(), self.branch.as_u64());
-        let mark = format!("UPDATE {UNDO_LOG} SET status = 'UNDONE', record = '' WHERE xid = ? AND branch_id = ? AND part = 0");
+        let mark = format!(
+            "UPDATE {UNDO_LOG} SET status = 'UNDONE', record = '' WHERE xid = ? AND branch_id = ? AND part = 0"
+        );
         self.tx.exec_drop(mark, &named).await.map_err(|e| self.backend.wrap(e))?;
         let rest = format!("DELETE FROM {UNDO_LOG} WHERE xid = ? AND branch_id = ? AND part > 0");
         self.tx.exec_drop(rest, &named).await.map_err(|e| self.backend.wrap(e))?;
@@ -113,9 +121,14 @@ impl Undo<'_> {
     }
 
     async fn record(&mut self) -> Result<UndoRecord, Stop> {
-        let query = format!("SELECT parts, record FROM {UNDO_LOG} WHERE xid = ? AND branch_id = ? ORDER BY part FOR UPDATE");
-        let parts: Vec<(u16, Vec<u8>)> =
-            self.tx.exec(query, (self.xid.to_string(), self.branch.as_u64())).await.map_err(|e| self.backend.wrap(e))?;
+        let query = format!(
+            "SELECT parts, record FROM {UNDO_LOG} WHERE xid = ? AND branch_id = ? ORDER BY part FOR UPDATE"
+        );
+        let parts: Vec<(u16, Vec<u8>)> = self
+            .tx
+            .exec(query, (self.xid.to_string(), self.branch.as_u64()))
+            .await
+            .map_err(|e| self.backend.wrap(e))?;
         let expected = parts.first().map_or(0, |p| usize::from(p.0));
         if parts.len() != expected {
             return Err(Stop::Blocked(format!("the undo record has {} of {expected} parts", parts.len())));
@@ -140,7 +153,9 @@ impl Undo<'_> {
                 return Err(Stop::Blocked(format!("table {name} is not as it was: {why}")));
             }
             if !entry.triggers.is_empty() {
-                return Err(Stop::Blocked(format!("table {name} has triggers now, which the undo would fire")));
+                return Err(Stop::Blocked(format!(
+                    "table {name} has triggers now, which the undo would fire"
+                )));
             }
             entries.push(entry);
         }
@@ -151,12 +166,15 @@ impl Undo<'_> {
     async fn current(&mut self, record: &UndoRecord, tables: &[Table]) -> Result<Vec<Option<Row>>, Stop> {
         let mut current = vec![None; record.rows.len()];
         for (at, table) in tables.iter().enumerate() {
-            let rows: Vec<usize> = (0..record.rows.len()).filter(|r| record.rows[*r].table as usize == at).collect();
+            let rows: Vec<usize> =
+                (0..record.rows.len()).filter(|r| record.rows[*r].table as usize == at).collect();
             let keys: Vec<Vec<Vec<u8>>> = rows.iter().map(|r| record.rows[*r].key.clone()).collect();
-            let damaged = || Stop::Blocked(format!("a key of {} in the undo record is damaged", table.full_name()));
+            let damaged =
+                || Stop::Blocked(format!("a key of {} in the undo record is damaged", table.full_name()));
             let mut found: std::collections::BTreeMap<Vec<u8>, Captured> = std::collections::BTreeMap::new();
             for query in capture::image_of_rows(table, &keys).ok_or_else(damaged)? {
-                let read: Vec<mysql_async::Row> = self.tx.query(query).await.map_err(|e| self.backend.wrap(e))?;
+                let read: Vec<mysql_async::Row> =
+                    self.tx.query(query).await.map_err(|e| self.backend.wrap(e))?;
                 for row in read {
                     let values = row.unwrap().into_iter().map(bytes).collect();
                     let captured = capture::decode(table, values).ok_or_else(damaged)?;
@@ -171,13 +189,21 @@ impl Undo<'_> {
     }
 
     /// Deleting a row that others have come to point at would delete or change theirs.
-    async fn refuse_cascades(&mut self, record: &UndoRecord, entries: &[Arc<Entry>], current: &[Option<Row>]) -> Result<(), Stop> {
+    async fn refuse_cascades(
+        &mut self,
+        record: &UndoRecord,
+        entries: &[Arc<Entry>],
+        current: &[Option<Row>],
+    ) -> Result<(), Stop> {
         for ((touched, now), first) in record.rows.iter().zip(current).zip(first_images(record)) {
             let entry = &entries[touched.table as usize];
             let (Some(now), None, Ok(table)) = (now, first, &entry.table) else { continue };
             for reference in entry.cascades.iter().filter(|r| r.on_delete) {
                 let Some(query) = children(table, reference, now) else { continue };
-                let own = record.tables.iter().any(|t| (&t.schema, &t.name) == (&reference.child.0, &reference.child.1));
+                let own = record
+                    .tables
+                    .iter()
+                    .any(|t| (&t.schema, &t.name) == (&reference.child.0, &reference.child.1));
                 let found: Option<u8> = self.tx.query_first(query).await.map_err(|e| self.backend.wrap(e))?;
                 if found.is_some() && !own {
                     return Err(Stop::Blocked(format!(
@@ -199,7 +225,10 @@ impl Undo<'_> {
         for ((touched, now), first) in record.rows.iter().zip(&now).zip(first_images(record)) {
             if now.as_ref() != first {
                 let table = tables[touched.table as usize].full_name();
-                return Err(Stop::Blocked(format!("{table} row {} does not read back as it was before", touched.shown)));
+                return Err(Stop::Blocked(format!(
+                    "{table} row {} does not read back as it was before",
+                    touched.shown
+                )));
             }
         }
         Ok(())
@@ -222,5 +251,10 @@ fn children(table: &Table, reference: &Reference, row: &Row) -> Option<String> {
         conditions.push(format!("{} = {literal}", identifier(child)));
     }
     let (schema, name) = &reference.child;
-    Some(format!("SELECT 1 FROM {}.{} WHERE {} LIMIT 1", identifier(schema), identifier(name), conditions.join(" AND ")))
+    Some(format!(
+        "SELECT 1 FROM {}.{} WHERE {} LIMIT 1",
+        identifier(schema),
+        identifier(name),
+        conditions.join(" AND ")
+    ))
 }

@@ -52,9 +52,12 @@ impl Runner {
                 continue;
             };
             if task.kind == TaskKind::Forget {
-                let full = deletions.get(&task.resource).is_none_or(|d| d.try_send((task.id, task.xid, task.branch)).is_err());
+                let full = deletions
+                    .get(&task.resource)
+                    .is_none_or(|d| d.try_send((task.id, task.xid, task.branch)).is_err());
                 if full {
-                    self.coordinator.report(task.id, TaskOutcome::Retry("too many deletions are waiting".into()));
+                    self.coordinator
+                        .report(task.id, TaskOutcome::Retry("too many deletions are waiting".into()));
                 }
                 continue;
             }
@@ -98,10 +101,13 @@ async fn delete(backend: Arc<Backend>, coordinator: Client, mut waiting: mpsc::R
         let branches: Vec<(Xid, BranchId)> = batch.iter().map(|d| (d.1, d.2)).collect();
         let result = forget::forget(&backend, &branches).await;
         for (task, _, _) in batch.drain(..) {
-            coordinator.report(task, match &result {
-                Ok(()) => TaskOutcome::Done,
-                Err(error) => TaskOutcome::Retry(error.to_string()),
-            });
+            coordinator.report(
+                task,
+                match &result {
+                    Ok(()) => TaskOutcome::Done,
+                    Err(error) => TaskOutcome::Retry(error.to_string()),
+                },
+            );
         }
         if let Err(error) = result {
             tracing::warn!(%error, "undo records will be deleted later");

@@ -15,7 +15,9 @@ pub(super) async fn sweep(backend: &Backend, coordinator: &Client) -> Result<(),
     let wrap = |e| backend.wrap(e);
     let mut conn = backend.connection().await?;
     let found: Vec<String> = conn
-        .query(format!("SELECT DISTINCT xid FROM {UNDO_LOG} WHERE part = 0 AND status <> 'NORMAL' LIMIT {BATCH}"))
+        .query(format!(
+            "SELECT DISTINCT xid FROM {UNDO_LOG} WHERE part = 0 AND status <> 'NORMAL' LIMIT {BATCH}"
+        ))
         .await
         .map_err(wrap)?;
     let mut finished = Vec::new();
@@ -31,7 +33,9 @@ pub(super) async fn sweep(backend: &Backend, coordinator: &Client) -> Result<(),
     // innodb_trx tells time in the server's zone, in whole seconds.
     conn.query_drop("SET SESSION time_zone = 'SYSTEM'").await.map_err(wrap)?;
     let oldest: Option<Option<String>> = conn
-        .query_first("SELECT CAST(MIN(trx_started) - INTERVAL 1 SECOND AS CHAR) FROM information_schema.innodb_trx")
+        .query_first(
+            "SELECT CAST(MIN(trx_started) - INTERVAL 1 SECOND AS CHAR) FROM information_schema.innodb_trx",
+        )
         .await
         .map_err(wrap)?;
     let before = oldest.flatten().map_or("NOW() - INTERVAL 1 SECOND".to_owned(), |t| format!("'{t}'"));

@@ -47,7 +47,17 @@ pub fn expect(command: u8) -> Option<Expect> {
 pub fn harmless(command: u8) -> bool {
     matches!(
         command,
-        QUIT | FIELD_LIST | STATISTICS | PROCESS_INFO | PROCESS_KILL | DEBUG | PING | STMT_SEND_LONG_DATA | STMT_CLOSE
-            | STMT_RESET | SET_OPTION | STMT_FETCH | STMT_PREPARE
+        QUIT | FIELD_LIST
+            | STATISTICS
+            | PROCESS_INFO
+            | PROCESS_KILL
+            | DEBUG
+            | PING
+            | STMT_SEND_LONG_DATA
+            | STMT_CLOSE
+            | STMT_RESET
+            | SET_OPTION
+            | STMT_FETCH
+            | STMT_PREPARE
     )
 }

@@ -61,13 +61,6 @@ impl Greeting {
     pub fn offers_tls(&self) -> bool {
         self.capabilities() & SSL != 0
     }
-
-    /// The twenty bytes that a password is mixed with.
-    pub fn nonce(&self) -> Option<Vec<u8>> {
-        let first = self.payload.get(self.low_at - 9..self.low_at - 1)?;
-        let second = self.payload.get(self.low_at + 18..self.low_at + 30)?;
-        Some([first, second].concat())
-    }
 }
 
 /// The client's answer, or its request for TLS, which is the first 32 bytes of one.

@@ -58,9 +58,14 @@ enum State {
     Single,
     PrepareOk,
     /// Definitions still to come, and what follows them.
-    Definitions { left: u64, then: After },
+    Definitions {
+        left: u64,
+        then: After,
+    },
     /// The EOF behind definitions, when EOFs are in use.
-    DefinitionsEof { then: After },
+    DefinitionsEof {
+        then: After,
+    },
     Rows,
     FieldList,
     End,
@@ -151,7 +156,9 @@ impl Tracker {
 
     fn looks_into(&self, tag: Option<u8>, length: usize) -> bool {
         match self.state {
-            State::First | State::Single | State::PrepareOk | State::DefinitionsEof { .. } => length < MAX_PAYLOAD,
+            State::First | State::Single | State::PrepareOk | State::DefinitionsEof { .. } => {
+                length < MAX_PAYLOAD
+            }
             State::Rows | State::FieldList => match tag {
                 Some(0xff) => true,
                 Some(0xfe) => self.ends_rows(length),
@@ -196,7 +203,11 @@ impl Tracker {
                 }
             }
             State::Rows if tag == Some(0xfe) && self.ends_rows(length) => {
-                if self.deprecate_eof { self.ok(body)? } else { self.eof(body)? }
+                if self.deprecate_eof {
+                    self.ok(body)?
+                } else {
+                    self.eof(body)?
+                }
                 self.result_ended();
             }
             State::FieldList if tag == Some(0xfe) && self.ends_rows(length) => {
@@ -216,7 +227,9 @@ impl Tracker {
             }
             Some(0xfb) => return Ok(true),
             _ => match Reader(body).lenenc() {
-                Some(columns @ 1..=65535) => self.state = State::Definitions { left: columns, then: After::Rows },
+                Some(columns @ 1..=65535) => {
+                    self.state = State::Definitions { left: columns, then: After::Rows }
+                }
                 _ => return Err("a result without a number of columns"),
             },
         }
@@ -298,7 +311,9 @@ impl OkPacket {
         } else {
             reader.0
         };
-        debug_assert!(status & SESSION_STATE_CHANGED == 0 || capabilities & SESSION_TRACK != 0 || capabilities == 0);
+        debug_assert!(
+            status & SESSION_STATE_CHANGED == 0 || capabilities & SESSION_TRACK != 0 || capabilities == 0
+        );
         Some(Self { affected, last_insert_id, status, status_at, warnings, info: info.to_vec() })
     }
 

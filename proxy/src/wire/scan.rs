@@ -31,8 +31,19 @@ pub enum Effect {
 /// The effect of a text of one or more statements, by its first word.
 pub fn effect(text: &[u8], multi_statements: bool) -> Effect {
     const QUIET: [&[u8]; 13] = [
-        b"SELECT", b"INSERT", b"UPDATE", b"DELETE", b"REPLACE", b"COMMIT", b"ROLLBACK", b"BEGIN", b"START", b"SHOW",
-        b"EXPLAIN", b"SAVEPOINT", b"RELEASE",
+        b"SELECT",
+        b"INSERT",
+        b"UPDATE",
+        b"DELETE",
+        b"REPLACE",
+        b"COMMIT",
+        b"ROLLBACK",
+        b"BEGIN",
+        b"START",
+        b"SHOW",
+        b"EXPLAIN",
+        b"SAVEPOINT",
+        b"RELEASE",
     ];
     let inner = text.strip_suffix(b";").unwrap_or(text);
     if multi_statements && inner.contains(&b';') {
@@ -43,7 +54,11 @@ pub fn effect(text: &[u8], multi_statements: bool) -> Effect {
         return Effect::None;
     }
     let settings: [&[u8]; 2] = [b"SET", b"USE"];
-    if settings.iter().any(|s| word.eq_ignore_ascii_case(s)) { Effect::Settings } else { Effect::TemporaryTables }
+    if settings.iter().any(|s| word.eq_ignore_ascii_case(s)) {
+        Effect::Settings
+    } else {
+        Effect::TemporaryTables
+    }
 }
 
 /// The first word behind blanks and plain comments; empty when something else comes first.

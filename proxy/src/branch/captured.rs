@@ -1,0 +1,127 @@
+//! What a local transaction has changed so far, in order, with its savepoints.
+
+use super::plan::Inserted;
+use crate::backend::Entry;
+use atone_protocol::BranchId;
+use atone_undo_log::capture::{Captured, Table};
+use std::sync::Arc;
+
+/// An open local transaction that has written.
+#[derive(Debug)]
+pub struct Branch {
+    /// This attempt.
+    pub id: BranchId,
+    /// The tables written.
+    pub tables: Vec<Arc<Entry>>,
+    /// Every change, in order.
+    pub changes: Vec<Change>,
+    savepoints: Vec<(String, usize)>,
+}
+
+/// One change.
+#[derive(Debug, Clone)]
+pub enum Change {
+    /// A row was updated or deleted; this is how it was.
+    Before(usize, Captured),
+    /// Rows were inserted, found by these key literals.
+    Inserted(usize, Vec<Vec<String>>),
+    /// Rows were inserted, and have been read since.
+    Resolved(usize, Vec<Captured>),
+}
+
+impl Branch {
+    /// Nothing is changed yet.
+    pub fn new(id: BranchId) -> Self {
+        Self { id, tables: Vec::new(), changes: Vec::new(), savepoints: Vec::new() }
+    }
+
+    /// The index of a table, added when it is new.
+    pub fn table(&mut self, entry: &Arc<Entry>) -> usize {
+        let known = self.tables.iter().position(|t| t.name == entry.name && t.table == entry.table);
+        known.unwrap_or_else(|| {
+            self.tables.push(entry.clone());
+            self.tables.len() - 1
+        })
+    }
+
+    /// The description of a table.
+    pub fn description(&self, table: usize) -> Option<&Table> {
+        self.tables.get(table)?.table.as_ref().ok()
+    }
+
+    /// Rows changed so far, each as often as it was changed.
+    pub fn rows(&self) -> usize {
+        let count = |c: &Change| match c {
+            Change::Before(..) => 1,
+            Change::Inserted(_, keys) => keys.len(),
+            Change::Resolved(_, rows) => rows.len(),
+        };
+        self.changes.iter().map(count).sum()
+    }
+
+    /// Rows were updated or deleted.
+    pub fn captured(&mut self, table: usize, rows: Vec<Captured>) {
+        self.changes.extend(rows.into_iter().map(|row| Change::Before(table, row)));
+    }
+
+    /// Rows were inserted. `first` is the number the server gave to the first, `step` the distance to the next.
+    pub fn inserted(&mut self, table: usize, rows: &[Inserted], first: u64, step: u64) {
+        let number = |at: usize| first.saturating_add(step.saturating_mul(at as u64)).to_string();
+        let keys = rows.iter().enumerate().map(|(at, row)| {
+            row.iter().map(|literal| literal.clone().unwrap_or_else(|| number(at))).collect()
+        });
+        self.changes.push(Change::Inserted(table, keys.collect()));
+    }
+
+    /// Inserts into a table that have not been read yet, by their place.
+    pub fn unread(&self, table: Option<usize>) -> Vec<(usize, usize, Vec<Vec<String>>)> {
+        let unread = |(at, change): (usize, &Change)| match change {
+            Change::Inserted(t, keys) if table.is_none_or(|wanted| wanted == *t) => {
+                Some((at, *t, keys.clone()))
+            }
+            Change::Inserted(..) | Change::Before(..) | Change::Resolved(..) => None,
+        };
+        self.changes.iter().enumerate().filter_map(unread).collect()
+    }
+
+    /// Inserted rows have been read, in the order of the statement as far as their keys tell.
+    pub fn resolve(&mut self, at: usize, mut rows: Vec<Captured>) {
+        let Some(Change::Inserted(table, keys)) = self.changes.get(at).cloned() else { return };
+        if let Some(description) = self.description(table) {
+            let place = |row: &Captured| {
+                let values = description.key_values(&row.row);
+                let same = |key: &Vec<String>| {
+                    key.iter().zip(&values).all(|(k, v)| k.trim_matches('\'').as_bytes() == *v)
+                };
+                keys.iter().position(same).unwrap_or(usize::MAX)
+            };
+            rows.sort_by_key(place);
+        }
+        self.changes[at] = Change::Resolved(table, rows);
+    }
+
+    /// SAVEPOINT: a later one of the same name replaces it.
+    pub fn savepoint(&mut self, name: String) {
+        self.savepoints.retain(|s| s.0 != name);
+        self.savepoints.push((name, self.changes.len()));
+    }
+
+    /// ROLLBACK TO: what was changed since is undone by the server, and forgotten here.
+    pub fn rollback_to(&mut self, name: &str) {
+        // A savepoint from before the first write: everything since is undone.
+        let Some(at) = self.savepoints.iter().position(|s| s.0 == name) else {
+            self.changes.clear();
+            self.savepoints.clear();
+            return;
+        };
+        self.changes.truncate(self.savepoints[at].1);
+        self.savepoints.truncate(at + 1);
+    }
+
+    /// RELEASE SAVEPOINT.
+    pub fn release(&mut self, name: &str) {
+        if let Some(at) = self.savepoints.iter().position(|s| s.0 == name) {
+            self.savepoints.truncate(at);
+        }
+    }
+}

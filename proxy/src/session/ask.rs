@@ -1,0 +1,216 @@
+//! Our own questions on the application's database connection: sent between its statements, read to the end, and
+//! never seen by it.
+
+use crate::{
+    net::Packets,
+    wire::{
+        capability::{DEPRECATE_EOF, MORE_RESULTS, MULTI_STATEMENTS, QUERY_ATTRIBUTES},
+        command,
+        packet::{self, Reader},
+        reply::OkPacket,
+    },
+};
+use bytes::Bytes;
+use std::io;
+
+/// An answer packet that is larger than this breaks the connection.
+const PACKET_LIMIT: usize = 1 << 30;
+/// Queries are sent in one go only if they fit into the socket's buffers: the server does not read while it writes.
+const PIPELINE_LIMIT: usize = 16 << 10;
+
+/// A row in the text protocol.
+pub type TextRow = Vec<Option<Vec<u8>>>;
+
+/// One result.
+#[derive(Debug)]
+pub enum Answer {
+    /// No rows.
+    Ok(OkPacket, Bytes),
+    /// Rows.
+    Rows(Vec<TextRow>),
+    /// More rows, or bytes of rows, than allowed; all were read.
+    TooMany,
+    /// An error.
+    Error(ServerError),
+}
+
+/// An error of the server, as it sent it.
+#[derive(Debug, Clone)]
+pub struct ServerError {
+    /// Its number.
+    pub code: u16,
+    /// The whole ERR payload.
+    pub payload: Bytes,
+}
+
+impl ServerError {
+    /// The sentence.
+    pub fn message(&self) -> String {
+        let text = self.payload.get(3..).unwrap_or_default();
+        let text = if text.first() == Some(&b'#') { text.get(6..).unwrap_or_default() } else { text };
+        String::from_utf8_lossy(text).into_owned()
+    }
+}
+
+/// The application's database connection.
+pub struct Backside {
+    /// Its packets.
+    pub packets: Packets,
+    /// What client and server agreed on.
+    pub capabilities: u32,
+    /// Several statements in one query are allowed now.
+    pub multi_statements: bool,
+    /// Rows that one answer may hold.
+    pub row_limit: usize,
+    /// Bytes that one answer may hold.
+    pub byte_limit: usize,
+}
+
+impl Backside {
+    /// A connection that has been signed in.
+    pub fn new(packets: Packets, capabilities: u32, row_limit: usize, byte_limit: usize) -> Self {
+        let multi_statements = capabilities & MULTI_STATEMENTS != 0;
+        Self { packets, capabilities, multi_statements, row_limit, byte_limit }
+    }
+
+    /// A COM_QUERY payload.
+    pub fn query_payload(&self, sql: &str) -> Vec<u8> {
+        let mut payload = vec![command::QUERY];
+        if self.capabilities & QUERY_ATTRIBUTES != 0 {
+            payload.extend([0, 1]);
+        }
+        payload.extend(sql.as_bytes());
+        payload
+    }
+
+    /// Asks several questions, each with one answer; in one go when they are small.
+    pub async fn ask(&mut self, queries: &[String]) -> io::Result<Vec<Answer>> {
+        let mut answers = Vec::with_capacity(queries.len());
+        if queries.iter().map(String::len).sum::<usize>() <= PIPELINE_LIMIT {
+            let all: Vec<u8> =
+                queries.iter().flat_map(|q| packet::frames(&self.query_payload(q), 0).0).collect();
+            self.packets.write(&all).await?;
+            for _ in queries {
+                answers.push(self.answer().await?.0);
+            }
+        } else {
+            for query in queries {
+                self.packets.send(&self.query_payload(query), 0).await?;
+                answers.push(self.answer().await?.0);
+            }
+        }
+        Ok(answers)
+    }
+
+    /// Asks one question.
+    pub async fn ask_one(&mut self, sql: &str) -> io::Result<Answer> {
+        self.packets.send(&self.query_payload(sql), 0).await?;
+        Ok(self.answer().await?.0)
+    }
+
+    /// Runs statements in one message, of which each is run only if those before it succeeded; their answers, up to
+    /// the first error.
+    pub async fn run_together(&mut self, sql: &str) -> io::Result<Vec<Answer>> {
+        const ON: [u8; 3] = [command::SET_OPTION, 0, 0];
+        const OFF: [u8; 3] = [command::SET_OPTION, 1, 0];
+        let query = packet::frames(&self.query_payload(sql), 0).0;
+        let toggled = !self.multi_statements;
+        if toggled {
+            let (on, off) = (packet::frames(&ON, 0).0, packet::frames(&OFF, 0).0);
+            self.packets.write(&[on, query, off].concat()).await?;
+            self.packets.packet(PACKET_LIMIT).await?;
+        } else {
+            self.packets.write(&query).await?;
+        }
+        let mut answers = Vec::new();
+        loop {
+            let (answer, more) = self.answer().await?;
+            answers.push(answer);
+            if !more {
+                break;
+            }
+        }
+        if toggled {
+            // Whether the option could be taken back does not change what happened; if the connection is gone, the
+            // next use of it says so.
+            let _ = self.packets.packet(PACKET_LIMIT).await;
+        }
+        Ok(answers)
+    }
+
+    /// Sends a command's frames as the application made them, and reads its one answer.
+    pub async fn run_raw(&mut self, frames: &[u8]) -> io::Result<Answer> {
+        self.packets.write(frames).await?;
+        Ok(self.answer().await?.0)
+    }
+
+    /// One answer, and whether another follows.
+    async fn answer(&mut self) -> io::Result<(Answer, bool)> {
+        let malformed = |what| io::Error::new(io::ErrorKind::InvalidData, what);
+        let first = self.packets.packet(PACKET_LIMIT).await?.payload;
+        match first.first() {
+            Some(0x00) => {
+                let ok = OkPacket::read(&first, self.capabilities)
+                    .ok_or_else(|| malformed("a short OK packet"))?;
+                let more = ok.status & MORE_RESULTS != 0;
+                Ok((Answer::Ok(ok, first), more))
+            }
+            Some(0xff) => Ok((Answer::Error(error(first)), false)),
+            _ => {
+                let columns = Reader(&first).lenenc().filter(|c| (1..=65535).contains(c));
+                self.rows(columns.ok_or_else(|| malformed("a result without columns"))? as usize).await
+            }
+        }
+    }
+
+    async fn rows(&mut self, columns: usize) -> io::Result<(Answer, bool)> {
+        let malformed = || io::Error::new(io::ErrorKind::InvalidData, "a malformed row");
+        let deprecate_eof = self.capabilities & DEPRECATE_EOF != 0;
+        for _ in 0..columns + usize::from(!deprecate_eof) {
+            self.packets.packet(PACKET_LIMIT).await?;
+        }
+        let (mut rows, mut bytes, mut too_many) = (Vec::new(), 0, false);
+        loop {
+            let payload = self.packets.packet(PACKET_LIMIT).await?.payload;
+            match payload.first() {
+                Some(0xff) => return Ok((Answer::Error(error(payload)), false)),
+                Some(0xfe) if payload.len() < if deprecate_eof { packet::MAX_PAYLOAD } else { 9 } => {
+                    let status = if deprecate_eof {
+                        OkPacket::read(&payload, self.capabilities).map(|ok| ok.status)
+                    } else {
+                        payload.get(3..5).map(|s| u16::from_le_bytes([s[0], s[1]]))
+                    };
+                    let more = status.ok_or_else(malformed)? & MORE_RESULTS != 0;
+                    return Ok((if too_many { Answer::TooMany } else { Answer::Rows(rows) }, more));
+                }
+                _ => {}
+            }
+            bytes += payload.len();
+            too_many |= rows.len() >= self.row_limit || bytes > self.byte_limit;
+            if too_many {
+                rows = Vec::new();
+                continue;
+            }
+            rows.push(text_row(&payload, columns).ok_or_else(malformed)?);
+        }
+    }
+}
+
+fn error(payload: Bytes) -> ServerError {
+    let code = payload.get(1..3).map_or(0, |c| u16::from_le_bytes([c[0], c[1]]));
+    ServerError { code, payload }
+}
+
+fn text_row(payload: &[u8], columns: usize) -> Option<TextRow> {
+    let mut reader = Reader(payload);
+    let mut row = Vec::with_capacity(columns);
+    for _ in 0..columns {
+        if reader.0.first() == Some(&0xfb) {
+            reader.byte()?;
+            row.push(None);
+        } else {
+            row.push(Some(reader.lenenc_bytes()?.to_vec()));
+        }
+    }
+    Some(row)
+}

@@ -1,0 +1,238 @@
+//! Inside a global transaction: every statement is a read, is protected, or is refused.
+
+use super::{Command, End, Failure, Session, control::Reply, write::Execution};
+use crate::{
+    branch::{Planner, SettleError, Settlement, Settler},
+    wire::{capability, command, packet, scan},
+};
+use atone_undo_log::{
+    analyze::{self, Class, Unsupported, classify},
+    sql::{SqlMode, tokens},
+};
+use bytes::Bytes;
+
+impl Session {
+    pub(super) async fn dispatch_bound(&mut self, command: Command) -> Result<(), End> {
+        match command.code() {
+            command::QUERY => match self.text_at(&command) {
+                Some(at) => {
+                    let text = command.payload.slice(at..);
+                    self.statement(text, command, Execution::Text).await
+                }
+                None => {
+                    self.fail(&Failure::unsupported(&Unsupported(
+                        "a query with unreadable attributes".into(),
+                    )))
+                    .await
+                }
+            },
+            command::STMT_EXECUTE => {
+                let done = self.execute(command.clone()).await;
+                self.statements.forget_long_data(&command.payload);
+                done
+            }
+            command::INIT_DB => self.relay(command).await.map(drop),
+            code if command::harmless(code) => self.relay(command).await.map(drop),
+            code => self.fail(&Failure::unsupported(&Unsupported(format!("command 0x{code:02x}")))).await,
+        }
+    }
+
+    async fn execute(&mut self, command: Command) -> Result<(), End> {
+        if let Some(control) = self.statements.control(&command.payload) {
+            return self.execute_control(control, command).await;
+        }
+        let attributes = self.backside.capabilities & capability::QUERY_ATTRIBUTES != 0;
+        let params = self.statements.params(&command.payload, attributes);
+        match (self.statements.text(&command.payload), params) {
+            (Some(text), Some(params)) => self.statement(text, command, Execution::Prepared(params)).await,
+            _ => {
+                let what = "a prepared statement whose text or parameters the proxy has not seen";
+                self.fail(&Failure::unsupported(&Unsupported(what.into()))).await
+            }
+        }
+    }
+
+    async fn statement(&mut self, text: Bytes, command: Command, execution: Execution) -> Result<(), End> {
+        let settings = self.settings().await?;
+        let class = classify(&text, settings.mode);
+        if let Some(why) = self.dead.clone() {
+            return self.statement_when_dead(class, command, &why).await;
+        }
+        if scan::mentions_atone(&text) && scan::names_schema(&text) {
+            return self.fail(&Failure::private()).await;
+        }
+        match class {
+            Class::Empty | Class::Read => self.read(&text, settings.mode, command).await,
+            Class::Set => {
+                self.settings = None;
+                self.read(&text, settings.mode, command).await
+            }
+            Class::Use => {
+                self.settings = None;
+                self.relay(command).await.map(drop)
+            }
+            Class::Control(control) => self.control(Ok(control), &[], Reply::Text(&command)).await,
+            Class::Write => self.write(text, command, execution, settings).await,
+            Class::Begin | Class::Commit(_) | Class::Autocommit(true) => self.end_local(&text, command).await,
+            Class::Autocommit(false) => self.relay(command).await.map(drop),
+            Class::Rollback(_) => {
+                self.branch = None;
+                self.relay(command).await.map(drop)
+            }
+            Class::Savepoint(name) => {
+                let done = self.relay(command).await?.outcome.error.is_none();
+                if let (true, Some(branch)) = (done, &mut self.branch) {
+                    branch.savepoint(name);
+                }
+                Ok(())
+            }
+            Class::RollbackTo(name) => {
+                let done = self.relay(command).await?.outcome.error.is_none();
+                if let (true, Some(branch)) = (done, &mut self.branch) {
+                    branch.rollback_to(&name);
+                }
+                Ok(())
+            }
+            Class::Release(name) => {
+                let done = self.relay(command).await?.outcome.error.is_none();
+                if let (true, Some(branch)) = (done, &mut self.branch) {
+                    branch.release(&name);
+                }
+                Ok(())
+            }
+            Class::Unsupported(what) => {
+                if self.only_reads(&text, settings.mode) {
+                    return self.read(&text, settings.mode, command).await;
+                }
+                self.fail(&Failure::unsupported(&what)).await
+            }
+        }
+    }
+
+    /// Several statements in one text, all of them reads.
+    fn only_reads(&self, text: &[u8], mode: SqlMode) -> bool {
+        let Ok(parts) = analyze::split(text, mode) else { return false };
+        parts.len() > 1
+            && parts.into_iter().all(|p| matches!(classify(&text[p], mode), Class::Read | Class::Empty))
+    }
+
+    /// After the server rolled back on its own, everything is an error until the client ends the transaction.
+    async fn statement_when_dead(&mut self, class: Class, command: Command, why: &str) -> Result<(), End> {
+        match class {
+            Class::Rollback(_) | Class::Begin => {
+                self.dead = None;
+                self.relay(command).await.map(drop)
+            }
+            Class::Commit(_) => {
+                self.dead = None;
+                self.fail(&Failure::dead(why)).await
+            }
+            Class::Control(control)
+                if matches!(control.function.as_str(), "atone_rollback" | "atone_leave" | "atone_xid") =>
+            {
+                self.dead = None;
+                self.control(Ok(control), &[], Reply::Text(&command)).await
+            }
+            _ => self.fail(&Failure::dead(why)).await,
+        }
+    }
+
+    /// A read passes, unless a function in it may write.
+    async fn read(&mut self, text: &[u8], mode: SqlMode, command: Command) -> Result<(), End> {
+        let calls = tokens(text, mode).map(|t| analyze::calls(text, &t)).unwrap_or_default();
+        if !calls.is_empty() {
+            let settings = self.settings().await?;
+            let resource = self.resource.clone();
+            let planner = Planner { backend: &resource.backend, settings: &settings };
+            if let Err(no) = planner.refuse_stored_functions(&calls).await {
+                return self.fail(&super::write::failure(no)).await;
+            }
+        }
+        let was_set = self.settings.is_none();
+        let done = self.relay(command).await.map(drop);
+        if was_set {
+            self.settings = None;
+        }
+        done
+    }
+
+    /// A statement that commits what is open: the branch is settled by it.
+    async fn end_local(&mut self, text: &[u8], command: Command) -> Result<(), End> {
+        let Some(branch) = self.branch.take().filter(|b| !b.changes.is_empty()) else {
+            return self.relay(command).await.map(drop);
+        };
+        let Ok(commit) = std::str::from_utf8(text) else {
+            return self.fail(&Failure::unsupported(&Unsupported("a COMMIT that is not UTF-8".into()))).await;
+        };
+        let commit = commit.trim_end().trim_end_matches(';').to_owned();
+        match self.settle(branch, &commit).await? {
+            Ok(Some(payload)) => {
+                if let Some(ok) = crate::wire::reply::OkPacket::read(&payload, self.backside.capabilities) {
+                    self.status = ok.status;
+                }
+                Ok(self.client.send(&payload, 1).await?)
+            }
+            // Committed, but the connection is gone: the client hears the truth before it ends.
+            Ok(None) => {
+                self.client.send(&packet::ok(0, 0, capability::AUTOCOMMIT), 1).await?;
+                Err(End::Done)
+            }
+            Err((failure, lost)) => {
+                self.status &= !(capability::IN_TRANS | capability::IN_TRANS_READONLY);
+                self.fail(&failure).await?;
+                if lost { Err(End::Done) } else { Ok(()) }
+            }
+        }
+    }
+
+    /// Settles a branch. Ok: the answer to the commit, None if it was lost. Err: what to tell, and whether the
+    /// database connection is gone.
+    pub(super) async fn settle(
+        &mut self,
+        branch: crate::branch::Branch,
+        commit: &str,
+    ) -> Result<Result<Option<Bytes>, (Failure, bool)>, End> {
+        let Some(xid) = self.binding else { return Err(End::Done) };
+        let max_allowed_packet = self.settings().await?.max_allowed_packet;
+        let resource = self.resource.clone();
+        let mut settler = Settler {
+            backside: &mut self.backside,
+            backend: &resource.backend,
+            coordinator: &resource.coordinator,
+            xid,
+            lock_wait: resource.lock_wait,
+            max_allowed_packet,
+        };
+        let settled = Box::pin(settler.settle(branch, commit)).await;
+        Ok(match settled {
+            Ok(Settlement::Committed(payload)) => Ok(Some(payload)),
+            Ok(Settlement::CommittedUnheard) => Ok(None),
+            Err(error) => {
+                let lost =
+                    matches!(error, SettleError::Lost | SettleError::LostUncommitted | SettleError::InDoubt);
+                Err((Self::settle_failure(xid, error), lost))
+            }
+        })
+    }
+
+    pub(super) fn settle_failure(xid: atone_protocol::Xid, error: SettleError) -> Failure {
+        match error {
+            SettleError::Call(error) => Failure::call(xid, &error),
+            SettleError::Database(error) => Failure::database(
+                error.code,
+                &format!("the local transaction was rolled back: {}", error.message()),
+            ),
+            SettleError::NotFound(table, inserted, found) => {
+                Failure::not_found_again(&table, inserted, found)
+            }
+            SettleError::TooLarge => {
+                Failure::too_large("the local transaction changed more than may be held; it was rolled back")
+            }
+            SettleError::Lost | SettleError::LostUncommitted => Failure::lost(xid),
+            SettleError::InDoubt => Failure::in_doubt(xid),
+            SettleError::Malformed(what) => {
+                Failure::database(1105, &format!("{what}; the local transaction was rolled back"))
+            }
+        }
+    }
+}

@@ -1,0 +1,286 @@
+//! `SELECT atone_begin()` and its sisters. The proxy acts, and lets the database render the answer, so that it has
+//! the client's own character set, flags and form.
+
+use super::{Answer, Command, End, Failure, Session};
+use crate::wire::{
+    capability::{DEPRECATE_EOF, IN_TRANS},
+    command,
+    packet::{self, Reader},
+    params::Param,
+};
+use atone_protocol::{CallError, Xid};
+use atone_undo_log::{
+    analyze::{Argument, Class, Control, Unsupported, classify},
+    sql::{SqlMode, identifier},
+};
+use std::time::Duration;
+
+const DEFAULT_TIMEOUT: Duration = Duration::from_secs(60);
+const LONGEST_TIMEOUT: Duration = Duration::from_secs(600);
+/// How long a rollback is waited for before the answer is `rolling_back`.
+const ROLLBACK_WAIT: Duration = Duration::from_secs(10);
+
+/// How the client is answered.
+pub(super) enum Reply<'a> {
+    /// It sent text.
+    Text(&'a Command),
+    /// It executes a prepared statement: rows are binary.
+    Binary(&'a Command),
+}
+
+/// Is this one of ours? Then as what, or why not.
+pub(super) fn read(text: &[u8]) -> Option<Result<Control, Unsupported>> {
+    match classify(text, SqlMode::default()) {
+        Class::Control(control) => Some(Ok(control)),
+        Class::Unsupported(what) if what.0.contains("atone_") => Some(Err(what)),
+        _ => None,
+    }
+}
+
+/// What is prepared in the database in place of one of ours: a statement with as many parameters and one column.
+pub(super) fn prepared(control: &Control, command: &Command) -> Command {
+    if control.function == "set" {
+        return command.clone();
+    }
+    let params = control.arguments.iter().filter(|a| matches!(a, Argument::Param(_))).count();
+    let list = ", ?".repeat(params);
+    let mut payload = vec![command::STMT_PREPARE];
+    payload.extend(
+        format!("SELECT CAST(CONCAT(''{list}) AS CHAR(64)) AS {}", identifier(&column(control))).into_bytes(),
+    );
+    Command { frames: packet::frames(&payload, 0).0.into(), payload: payload.into() }
+}
+
+fn column(control: &Control) -> String {
+    let own =
+        if matches!(control.function.as_str(), "atone_commit" | "atone_rollback") { "status" } else { "xid" };
+    control.column.clone().unwrap_or_else(|| own.to_owned())
+}
+
+impl Session {
+    /// COM_STMT_EXECUTE of one of ours.
+    pub(super) async fn execute_control(&mut self, control: Control, command: Command) -> Result<(), End> {
+        let attributes = self.backside.capabilities & crate::wire::capability::QUERY_ATTRIBUTES != 0;
+        let Some(params) = self.statements.params(&command.payload, attributes) else {
+            return self.fail(&Failure::misuse("the statement's parameters cannot be read")).await;
+        };
+        self.control(Ok(control), &params, Reply::Binary(&command)).await
+    }
+
+    /// Does what is asked and answers.
+    pub(super) async fn control(
+        &mut self,
+        control: Result<Control, Unsupported>,
+        params: &[Param],
+        reply: Reply<'_>,
+    ) -> Result<(), End> {
+        let control = match control {
+            Ok(control) => control,
+            Err(what) => return self.fail(&Failure::misuse(what.0)).await,
+        };
+        let arguments: Vec<Option<String>> = control.arguments.iter().map(|a| value(a, params)).collect();
+        let done = self.act(&control.function, &arguments).await?;
+        match (done, reply) {
+            (Err(failure), _) => self.fail(&failure).await,
+            // The variable is set in the database too, so that reading it back works.
+            (Ok(_), Reply::Text(command) | Reply::Binary(command)) if control.function == "set" => {
+                self.relay(command.clone()).await.map(drop)
+            }
+            (Ok(answer), Reply::Text(_)) => {
+                let query = query(&answer, &column(&control));
+                let payload = self.backside.query_payload(&query);
+                let frames = packet::frames(&payload, 0).0.into();
+                self.relay(Command { frames, payload: payload.into() }).await.map(drop)
+            }
+            (Ok(answer), Reply::Binary(_)) => self.answer_binary(&answer, &column(&control)).await,
+        }
+    }
+
+    async fn act(
+        &mut self,
+        function: &str,
+        arguments: &[Option<String>],
+    ) -> Result<Result<Option<String>, Failure>, End> {
+        let first = arguments.first().cloned().flatten();
+        Ok(match function {
+            "atone_begin" => self.begin(first, arguments.get(1).cloned().flatten()).await?,
+            "atone_xid" => Ok(self.binding.map(|x| x.to_string())),
+            "atone_join" => self.join(first).await?,
+            "set" if first.as_deref().is_some_and(|x| !x.is_empty()) => self.join(first).await?,
+            "atone_leave" | "set" => self.leave(),
+            "atone_commit" => self.decide(first, true).await?,
+            _ => self.decide(first, false).await?,
+        })
+    }
+
+    async fn begin(
+        &mut self,
+        name: Option<String>,
+        timeout: Option<String>,
+    ) -> Result<Result<Option<String>, Failure>, End> {
+        if let Some(bound) = self.binding {
+            return Ok(Err(Failure::misuse(format!(
+                "this session is already in global transaction {bound}; SELECT atone_leave() first"
+            ))));
+        }
+        let timeout = match timeout.map(|t| t.parse::<u64>()) {
+            None => DEFAULT_TIMEOUT,
+            Some(Ok(ms)) if ms > 0 && ms <= LONGEST_TIMEOUT.as_millis() as u64 => Duration::from_millis(ms),
+            Some(_) => return Ok(Err(Failure::misuse("the timeout must be 1 to 600000 milliseconds"))),
+        };
+        if let Err(failure) = self.enter().await? {
+            return Ok(Err(failure));
+        }
+        let xid = crate::ids::xid();
+        match self.resource.coordinator.begin(xid, &name.unwrap_or_default(), timeout).await {
+            Ok(()) => {
+                self.binding = Some(xid);
+                Ok(Ok(Some(xid.to_string())))
+            }
+            Err(error) => Ok(Err(Failure::call(xid, &error))),
+        }
+    }
+
+    async fn join(&mut self, xid: Option<String>) -> Result<Result<Option<String>, Failure>, End> {
+        let xid: Xid = match xid.unwrap_or_default().parse() {
+            Ok(xid) => xid,
+            Err(error) => return Ok(Err(Failure::misuse(error.to_string()))),
+        };
+        match self.binding {
+            Some(bound) if bound == xid => return Ok(Ok(Some(xid.to_string()))),
+            Some(bound) => {
+                let what = format!(
+                    "this session is in global transaction {bound} and cannot join {xid}; SELECT atone_leave() first"
+                );
+                return Ok(Err(Failure::misuse(what)));
+            }
+            None => {}
+        }
+        if let Err(failure) = self.enter().await? {
+            return Ok(Err(failure));
+        }
+        // A finished or unknown xid is refused now; Register would refuse it again.
+        match self.resource.coordinator.status(xid).await {
+            Ok(Some((atone_protocol::TxStatus::Active, _))) => {
+                self.binding = Some(xid);
+                Ok(Ok(Some(xid.to_string())))
+            }
+            Ok(Some((status, reason))) => {
+                let refusal = atone_protocol::Refusal::Finished { status, reason };
+                Ok(Err(Failure::call(xid, &CallError::Refused(refusal))))
+            }
+            Ok(None) => Ok(Err(Failure::call(xid, &CallError::Refused(atone_protocol::Refusal::Unknown)))),
+            Err(error) => Ok(Err(Failure::call(xid, &error))),
+        }
+    }
+
+    /// What must hold before a session may enter a global transaction.
+    async fn enter(&mut self) -> Result<Result<(), Failure>, End> {
+        if self.status & IN_TRANS != 0 {
+            let what = "a local transaction is open, whose writes so far were not captured; COMMIT or ROLLBACK it first";
+            return Ok(Err(Failure::misuse(what)));
+        }
+        let account = self.settings().await?.account;
+        Ok(self.resource.backend.allow_undo(&account).await.map_err(|e| Failure::backend(&e)))
+    }
+
+    fn leave(&mut self) -> Result<Option<String>, Failure> {
+        if self.branch.is_some() {
+            return Err(Failure::misuse("the local transaction has written; COMMIT or ROLLBACK it first"));
+        }
+        Ok(self.binding.take().map(|x| x.to_string()))
+    }
+
+    async fn decide(
+        &mut self,
+        xid: Option<String>,
+        commit: bool,
+    ) -> Result<Result<Option<String>, Failure>, End> {
+        let xid = match (xid.map(|x| x.parse::<Xid>()), self.binding) {
+            (Some(Ok(xid)), _) | (None, Some(xid)) => xid,
+            (Some(Err(error)), _) => return Ok(Err(Failure::misuse(error.to_string()))),
+            (None, None) => {
+                return Ok(Err(Failure::misuse("this session is in no global transaction; give the xid")));
+            }
+        };
+        let own = self.binding == Some(xid);
+        if own && self.branch.is_some() {
+            if commit {
+                return Ok(Err(Failure::misuse(
+                    "the local transaction has written; COMMIT or ROLLBACK it first",
+                )));
+            }
+            // Asked to undo everything: what is not committed locally goes first, before its row locks stand in the
+            // way of phase two.
+            self.roll_back_locally().await?;
+        }
+        let coordinator = &self.resource.coordinator;
+        let answer = if commit {
+            coordinator.commit(xid).await
+        } else {
+            coordinator.rollback(xid, "asked by the application", ROLLBACK_WAIT).await
+        };
+        // After any answer of the coordinator the session is free; only an unknown outcome may be asked for again.
+        if own && !matches!(answer, Err(CallError::Unavailable(_))) {
+            self.binding = None;
+        }
+        Ok(answer.map(|status| Some(status.to_string())).map_err(|e| Failure::call(xid, &e)))
+    }
+
+    /// Ends the local transaction without the client having said so.
+    pub(super) async fn roll_back_locally(&mut self) -> Result<(), End> {
+        self.branch = None;
+        if let Answer::Ok(ok, _) = self.backside.ask_one("ROLLBACK").await? {
+            self.status = ok.status;
+        }
+        Ok(())
+    }
+
+    /// The text answer of the database, its rows in the binary form.
+    async fn answer_binary(&mut self, answer: &Option<String>, column: &str) -> Result<(), End> {
+        let payload = self.backside.query_payload(&query(answer, column));
+        self.backside.packets.send(&payload, 0).await?;
+        let deprecate_eof = self.backside.capabilities & DEPRECATE_EOF != 0;
+        // Count, definition, perhaps EOF; then the row; then the end.
+        let row_at = if deprecate_eof { 2 } else { 3 };
+        let mut frames = Vec::new();
+        for at in 0..row_at + 2 {
+            let part = self.backside.packets.packet(1 << 20).await?;
+            let ends = part.payload.first() == Some(&0xff);
+            let payload =
+                if at == row_at && !ends { binary_row(&part.payload) } else { part.payload.to_vec() };
+            frames.extend(packet::frames(&payload, part.sequence).0);
+            if ends {
+                break;
+            }
+        }
+        Ok(self.client.write(&frames).await?)
+    }
+}
+
+fn query(answer: &Option<String>, column: &str) -> String {
+    let value = answer.as_ref().map_or("NULL".to_owned(), |a| format!("'{a}'"));
+    format!("SELECT {value} AS {}", identifier(column))
+}
+
+/// One nullable string column: a header, a bitmap whose first two bits are unused, the value.
+fn binary_row(text: &[u8]) -> Vec<u8> {
+    match Reader(text).0.first() {
+        Some(0xfb) => vec![0, 0b100],
+        _ => [&[0, 0], text].concat(),
+    }
+}
+
+fn value(argument: &Argument, params: &[Param]) -> Option<String> {
+    match argument {
+        Argument::Text(text) => Some(text.clone()),
+        Argument::Null => None,
+        Argument::Param(at) => match params.get(*at)? {
+            Param::Null => None,
+            Param::Number(digits) => Some(digits.clone()),
+            Param::Double(number) => Some(number.to_string()),
+            Param::Text(bytes) | Param::Blob(bytes) => Some(String::from_utf8_lossy(bytes).into_owned()),
+            Param::Temporal(_, text) => Some(text.clone()),
+        },
+    }
+}

@@ -1,0 +1,152 @@
+//! What a MySQL client is told when we say no: the only place where a reason becomes an error packet.
+
+use crate::{backend::BackendError, wire::packet};
+use atone_protocol::{CallError, Refusal, TxStatus, Xid};
+use atone_undo_log::analyze::Unsupported;
+
+/// An error for the client: its number, its state, a sentence.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    code: u16,
+    state: &'static str,
+    message: String,
+}
+
+impl Failure {
+    fn new(code: u16, state: &'static str, message: impl Into<String>) -> Self {
+        Self { code, state, message: format!("atone: {}", message.into()) }
+    }
+
+    /// The ERR payload.
+    pub fn payload(&self) -> Vec<u8> {
+        packet::error(self.code, self.state, &self.message)
+    }
+
+    /// For logs.
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+
+    /// The statement cannot be protected.
+    pub fn unsupported(what: &Unsupported) -> Self {
+        Self::new(
+            1235,
+            "42000",
+            format!("{what} is not supported inside a global transaction; nothing was done"),
+        )
+    }
+
+    /// The table cannot be protected.
+    pub fn table(table: &str, why: &str) -> Self {
+        Self::new(
+            1235,
+            "42000",
+            format!("table {table} cannot be written inside a global transaction: {why}"),
+        )
+    }
+
+    /// The table is not there.
+    pub fn no_table(table: &str) -> Self {
+        let what = "is not known to the proxy's account, or is a temporary table, which cannot be undone";
+        Self::new(1235, "42000", format!("table {table} {what}"))
+    }
+
+    /// Too much for one local transaction.
+    pub fn too_large(what: &str) -> Self {
+        Self::new(1235, "42000", format!("{what}. Split the local transaction"))
+    }
+
+    /// The undo table is ours alone.
+    pub fn private() -> Self {
+        Self::new(1142, "42000", "the schema atone is kept by the proxy and cannot be reached through it")
+    }
+
+    /// The request does not fit the session's state.
+    pub fn misuse(what: impl Into<String>) -> Self {
+        Self::new(1568, "25001", what)
+    }
+
+    /// The rows changed between capture and write.
+    pub fn moved(table: &str, captured: u64, written: u64) -> Self {
+        let text = format!(
+            "{written} rows of {table} were written but {captured} were captured: another session changed what the \
+             statement matches. The local transaction was rolled back; try it again"
+        );
+        Self::new(1213, "40001", text)
+    }
+
+    /// Inserted rows cannot be found by what the statement gave as their key.
+    pub fn not_found_again(table: &str, inserted: usize, found: usize) -> Self {
+        let text = format!(
+            "{inserted} rows were inserted into {table} but only {found} are found by the keys in the statement. \
+             Give keys as the column stores them. The local transaction was rolled back"
+        );
+        Self::new(1235, "42000", text)
+    }
+
+    /// The local transaction ended behind the client's back.
+    pub fn dead(why: &str) -> Self {
+        Self::new(
+            1213,
+            "40001",
+            format!("the local transaction was rolled back ({why}); end it with ROLLBACK and try it again"),
+        )
+    }
+
+    /// A database error on the way, as the database said it.
+    pub fn database(code: u16, message: &str) -> Self {
+        Self::new(code, "HY000", message)
+    }
+
+    /// The proxy's own connection to the database fails.
+    pub fn backend(error: &BackendError) -> Self {
+        Self::new(1105, "HY000", error.to_string())
+    }
+
+    /// The branch may or may not be committed.
+    pub fn in_doubt(xid: Xid) -> Self {
+        let text = format!(
+            "the database was lost while it committed a branch of global transaction {xid}; whether it did is being \
+             found out. Ask with SELECT atone_commit('{xid}') or atone tx show {xid}"
+        );
+        Self::new(1105, "HY000", text)
+    }
+
+    /// The database was lost, and the branch surely did not commit.
+    pub fn lost(xid: Xid) -> Self {
+        let text = format!("the database was lost and the local transaction of {xid} was rolled back");
+        Self::new(1213, "40001", text)
+    }
+
+    /// The coordinator did not do what was asked.
+    pub fn call(xid: Xid, error: &CallError) -> Self {
+        match error {
+            CallError::Unavailable(why) => Self::new(
+                1105,
+                "HY000",
+                format!("global transaction {xid}: {why}. The outcome is unknown yet; ask again"),
+            ),
+            CallError::Refused(refusal) => Self::refused(xid, refusal),
+        }
+    }
+
+    fn refused(xid: Xid, refusal: &Refusal) -> Self {
+        let text = format!("global transaction {xid}: {refusal}");
+        match refusal {
+            Refusal::Unknown | Refusal::Finished { .. } | Refusal::RollbackOnly { .. } => {
+                Self::new(1792, "25006", text)
+            }
+            Refusal::Conflict { deadlock, holder_status, .. } => {
+                let hopeless =
+                    *deadlock || matches!(holder_status, TxStatus::RollingBack | TxStatus::Blocked);
+                let tail = "the local transaction was rolled back; try it again";
+                if hopeless {
+                    Self::new(1213, "40001", format!("{refusal}; {tail}"))
+                } else {
+                    Self::new(1205, "HY000", format!("lock wait timeout: {refusal}; {tail}"))
+                }
+            }
+            Refusal::Invalid(_) => Self::new(1105, "HY000", text),
+        }
+    }
+}

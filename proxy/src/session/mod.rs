@@ -1,0 +1,315 @@
+//! A client's conversation with its database, through us.
+//!
+//! Outside a global transaction commands and replies are relayed as bytes. Inside one ([`bound`]) every statement
+//! is protected or refused; there is no third outcome.
+
+mod ask;
+mod bound;
+mod connect;
+mod control;
+mod failure;
+mod relay;
+mod settings;
+mod statements;
+mod write;
+
+pub use ask::{Answer, Backside, ServerError};
+pub use connect::{Door, SIGN_IN_LIMIT};
+pub use settings::Settings;
+
+use crate::{
+    app::Resource,
+    branch::Branch,
+    net::Packets,
+    wire::{capability, command, greeting, packet, params, scan},
+};
+use atone_protocol::Xid;
+use bytes::Bytes;
+use failure::Failure;
+use relay::Relayed;
+use statements::Statements;
+use std::{io, sync::Arc};
+use tokio_util::sync::CancellationToken;
+
+/// A command that is larger than this is relayed in pieces outside a global transaction.
+const WHOLE_COMMAND: usize = 1 << 20;
+/// A statement inside a global transaction may not be larger.
+const STATEMENT_LIMIT: usize = 64 << 20;
+/// Bytes of rows that one image may hold.
+const IMAGE_BYTES: usize = 256 << 20;
+
+/// Why a conversation ended.
+#[derive(Debug)]
+pub(crate) enum End {
+    /// The client said goodbye or went away, or we are stopping.
+    Done,
+    /// A connection broke.
+    Broken(io::Error),
+}
+
+impl From<io::Error> for End {
+    fn from(error: io::Error) -> Self {
+        Self::Broken(error)
+    }
+}
+
+/// One session.
+pub struct Session {
+    resource: Arc<Resource>,
+    client: Packets,
+    backside: Backside,
+    /// The server's last word on autocommit and open transactions.
+    status: u16,
+    /// None: they may have changed since they were last asked.
+    settings: Option<Settings>,
+    statements: Statements,
+    binding: Option<Xid>,
+    branch: Option<Branch>,
+    /// The local transaction was rolled back behind the client's back; why.
+    dead: Option<String>,
+    /// Something ran that may have made temporary tables.
+    temporary_tables: bool,
+}
+
+/// A command, whole.
+#[derive(Clone)]
+pub(crate) struct Command {
+    /// Its frames as they came.
+    frames: Bytes,
+    /// Its payload.
+    payload: Bytes,
+}
+
+impl Command {
+    fn code(&self) -> u8 {
+        self.payload.first().copied().unwrap_or_default()
+    }
+}
+
+impl Session {
+    /// A session that has been signed in.
+    pub fn new(
+        resource: Arc<Resource>,
+        client: Packets,
+        database: Packets,
+        answer: &greeting::Answer,
+    ) -> Self {
+        let backside = Backside::new(database, answer.capabilities, resource.max_rows, IMAGE_BYTES);
+        Self {
+            resource,
+            client,
+            backside,
+            status: capability::AUTOCOMMIT,
+            settings: None,
+            statements: Statements::default(),
+            binding: None,
+            branch: None,
+            dead: None,
+            temporary_tables: false,
+        }
+    }
+
+    /// Serves the client until one side ends, or until we stop and it is between local transactions.
+    pub async fn run(mut self, stop: CancellationToken) {
+        let end = loop {
+            match self.next(&stop).await {
+                Ok(()) => {}
+                Err(end) => break end,
+            }
+        };
+        match end {
+            End::Done => {}
+            End::Broken(error) => {
+                tracing::debug!(resource = %self.resource.backend.name, %error, "a session broke")
+            }
+        }
+        // A branch that was not settled is rolled back by the server when its connection ends.
+        self.client.close().await;
+        self.backside.packets.close().await;
+    }
+
+    async fn next(&mut self, stop: &CancellationToken) -> Result<(), End> {
+        self.wait_for_command(stop).await?;
+        let Some((length, _)) = packet::header(self.client.arrived()) else { return Ok(()) };
+        if length >= WHOLE_COMMAND && self.binding.is_none() {
+            return self.relay_large(length).await;
+        }
+        if length >= packet::MAX_PAYLOAD {
+            let payload = self.client.packet(STATEMENT_LIMIT).await?.payload;
+            let frames = packet::frames(&payload, 0).0.into();
+            return self.dispatch(Command { frames, payload }).await;
+        }
+        self.client.fill_to(packet::HEADER + length).await?;
+        let frames = self.client.take(packet::HEADER + length);
+        let payload = frames.slice(packet::HEADER..);
+        self.dispatch(Command { frames, payload }).await
+    }
+
+    /// Waits for the first bytes of a command; what the server says meanwhile (it is closing) goes to the client.
+    async fn wait_for_command(&mut self, stop: &CancellationToken) -> Result<(), End> {
+        while self.client.arrived().len() < packet::HEADER {
+            let idle = self.status & capability::IN_TRANS == 0 && self.branch.is_none();
+            tokio::select! {
+                more = self.client.fill() => if !more? { return Err(End::Done) },
+                more = self.backside.packets.fill() => {
+                    let last = !more?;
+                    let said = self.backside.packets.arrived().len();
+                    self.backside.packets.pass_on(said, &mut self.client).await?;
+                    if last { return Err(End::Done) }
+                }
+                () = stop.cancelled(), if idle => return Err(End::Done),
+            }
+        }
+        Ok(())
+    }
+
+    async fn dispatch(&mut self, command: Command) -> Result<(), End> {
+        self.statements.note(&command.payload);
+        match command.code() {
+            command::QUIT => {
+                self.backside.packets.write(&command.frames).await?;
+                return Err(End::Done);
+            }
+            command::RESET_CONNECTION | command::CHANGE_USER => return self.reset(command).await,
+            command::STMT_PREPARE => return self.prepare(command).await,
+            command::INIT_DB => {
+                self.settings = None;
+                if command.payload[1..].eq_ignore_ascii_case(b"atone") {
+                    return self.fail(&Failure::private()).await;
+                }
+            }
+            _ => {}
+        }
+        if self.binding.is_some() {
+            self.dispatch_bound(command).await
+        } else {
+            self.dispatch_free(command).await
+        }
+    }
+
+    /// Outside a global transaction: only our own functions and our own schema are not simply relayed.
+    async fn dispatch_free(&mut self, command: Command) -> Result<(), End> {
+        let multi = self.backside.multi_statements;
+        match command.code() {
+            command::QUERY => {
+                let Some(at) = self.text_at(&command) else { return self.relay(command).await.map(drop) };
+                let text = command.payload.slice(at..);
+                if scan::mentions_atone(&text) {
+                    if let Some(control) = control::read(&text) {
+                        return self.control(control, &[], control::Reply::Text(&command)).await;
+                    }
+                    if scan::names_schema(&text) {
+                        return self.fail(&Failure::private()).await;
+                    }
+                }
+                self.note_effect(scan::effect(&text, multi));
+            }
+            command::STMT_EXECUTE => {
+                if let Some(control) = self.statements.control(&command.payload) {
+                    return self.execute_control(control, command).await;
+                }
+                if let Some(text) = self.statements.text(&command.payload) {
+                    self.note_effect(scan::effect(&text, false));
+                }
+            }
+            _ => {}
+        }
+        let changes_schema = self.temporary_tables && self.settings.is_none();
+        self.relay(command).await?;
+        if changes_schema {
+            // It may have been DDL: other sessions are not to wait for the catalogue to be asked again by itself.
+            self.resource.backend.catalogue.forget();
+        }
+        Ok(())
+    }
+
+    fn note_effect(&mut self, effect: scan::Effect) {
+        if effect != scan::Effect::None {
+            self.settings = None;
+        }
+        self.temporary_tables |= effect == scan::Effect::TemporaryTables;
+    }
+
+    /// Where the text of a COM_QUERY begins.
+    fn text_at(&self, command: &Command) -> Option<usize> {
+        params::query_text(&command.payload, self.backside.capabilities & capability::QUERY_ATTRIBUTES != 0)
+    }
+
+    /// COM_STMT_PREPARE: the text is remembered under the id that the server gives.
+    async fn prepare(&mut self, command: Command) -> Result<(), End> {
+        let text = command.payload.slice(1..);
+        let mut sent = command;
+        let mut control = None;
+        if scan::mentions_atone(&text) {
+            control = control::read(&text);
+            match &control {
+                Some(Err(what)) => return self.fail(&Failure::unsupported(what)).await,
+                Some(Ok(control)) => sent = control::prepared(control, &sent),
+                None if scan::names_schema(&text) => return self.fail(&Failure::private()).await,
+                None => {}
+            }
+        }
+        let relayed = self.relay(sent).await?;
+        if let Some((id, params)) = relayed.outcome.prepared {
+            self.statements.prepared(id, params, text, control.and_then(Result::ok));
+        }
+        Ok(())
+    }
+
+    /// COM_RESET_CONNECTION and COM_CHANGE_USER: the server rolls back and forgets; so do we.
+    async fn reset(&mut self, command: Command) -> Result<(), End> {
+        (self.binding, self.branch, self.dead, self.settings) = (None, None, None, None);
+        if command.code() == command::RESET_CONNECTION {
+            let relayed = self.relay(command).await?;
+            if relayed.outcome.error.is_none() {
+                (self.statements, self.temporary_tables) = (Statements::default(), false);
+                self.backside.multi_statements =
+                    self.backside.capabilities & capability::MULTI_STATEMENTS != 0;
+            }
+            return Ok(());
+        }
+        (self.statements, self.temporary_tables) = (Statements::default(), false);
+        self.backside.packets.write(&command.frames).await?;
+        let signed_in = connect::exchange(&mut self.client, &mut self.backside.packets, 0).await?;
+        if signed_in { Ok(()) } else { Err(End::Done) }
+    }
+
+    /// Answers the client with an error of ours.
+    async fn fail(&mut self, failure: &Failure) -> Result<(), End> {
+        tracing::debug!(resource = %self.resource.backend.name, message = failure.message(), "refused");
+        Ok(self.client.send(&failure.payload(), 1).await?)
+    }
+
+    /// The settings, asked again if they may have changed.
+    async fn settings(&mut self) -> Result<Settings, End> {
+        if self.settings.is_none() {
+            self.settings = Some(Settings::read(&mut self.backside).await?);
+        }
+        self.settings.clone().ok_or(End::Done)
+    }
+
+    /// Passes a command on and its reply back.
+    async fn relay(&mut self, command: Command) -> Result<Relayed, End> {
+        let relayed = relay::relay(&mut self.client, &mut self.backside, &command).await?;
+        if let Some(status) = relayed.outcome.status {
+            self.status = status;
+        }
+        Ok(relayed)
+    }
+
+    /// A command too large to hold, outside a global transaction.
+    async fn relay_large(&mut self, length: usize) -> Result<(), End> {
+        // What it does to the session is not looked for: the worst is assumed.
+        self.note_effect(scan::Effect::TemporaryTables);
+        let relayed = relay::relay_large(&mut self.client, &mut self.backside, length).await?;
+        if let Some(status) = relayed.outcome.status {
+            self.status = status;
+        }
+        Ok(())
+    }
+
+    /// Is every statement its own local transaction?
+    fn autocommits(&self) -> bool {
+        self.status & capability::AUTOCOMMIT != 0 && self.status & capability::IN_TRANS == 0
+    }
+}

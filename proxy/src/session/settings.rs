@@ -1,0 +1,73 @@
+//! What of the session's settings decides how its statements are read, asked from the server when it may have
+//! changed.
+
+use super::ask::{Answer, Backside};
+use atone_undo_log::{analyze::Unsupported, sql::SqlMode};
+use std::io;
+
+/// The settings, as of the last look.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// How text is read.
+    pub mode: SqlMode,
+    /// 0 in an auto-increment column is a 0.
+    pub no_auto_value_on_zero: bool,
+    /// The character set of the client's text.
+    pub charset: String,
+    /// The distance of generated keys.
+    pub auto_increment_increment: u64,
+    /// The largest query.
+    pub max_allowed_packet: usize,
+    /// Error 1205 rolls back the whole local transaction.
+    pub rollback_on_timeout: bool,
+    /// Who the server says is signed in.
+    pub account: String,
+    /// The default schema.
+    pub schema: Option<String>,
+    /// Why no statement of this session can be read surely, if so.
+    pub unreadable: Option<Unsupported>,
+}
+
+const QUERY: &str = "SELECT @@sql_mode, @@character_set_client, @@character_set_connection, \
+    @@auto_increment_increment, @@max_allowed_packet, @@innodb_rollback_on_timeout, CURRENT_USER(), DATABASE()";
+
+/// A quote or backslash may be the second byte of a character in these.
+const UNREADABLE: [&str; 5] = ["big5", "cp932", "gbk", "sjis", "gb18030"];
+
+impl Settings {
+    /// Asks the server.
+    pub async fn read(backside: &mut Backside) -> io::Result<Self> {
+        let malformed =
+            || io::Error::new(io::ErrorKind::InvalidData, "the server does not tell its settings");
+        let Answer::Rows(rows) = backside.ask_one(QUERY).await? else { return Err(malformed()) };
+        let row = rows.into_iter().next().ok_or_else(malformed)?;
+        let text = |at: usize| row[at].as_ref().map(|v| String::from_utf8_lossy(v).into_owned());
+        let known = |at: usize| text(at).ok_or_else(malformed);
+        let modes = known(0)?.to_ascii_uppercase();
+        let has = |mode: &str| modes.split(',').any(|m| m == mode);
+        let (charset, connection) = (known(1)?, known(2)?);
+        let unreadable = [&charset, &connection]
+            .into_iter()
+            .find(|c| {
+                UNREADABLE.contains(&c.as_str())
+                    || c.starts_with("ucs2")
+                    || c.starts_with("utf16")
+                    || c.starts_with("utf32")
+            })
+            .map(|c| Unsupported(format!("a session whose character set is {c} (use utf8mb4)")));
+        Ok(Self {
+            mode: SqlMode {
+                ansi_quotes: has("ANSI_QUOTES"),
+                no_backslash_escapes: has("NO_BACKSLASH_ESCAPES"),
+            },
+            no_auto_value_on_zero: has("NO_AUTO_VALUE_ON_ZERO"),
+            charset,
+            auto_increment_increment: known(3)?.parse().map_err(|_| malformed())?,
+            max_allowed_packet: known(4)?.parse().map_err(|_| malformed())?,
+            rollback_on_timeout: matches!(known(5)?.as_str(), "1" | "ON"),
+            account: known(6)?,
+            schema: text(7),
+            unreadable,
+        })
+    }
+}

@@ -1,0 +1,336 @@
+//! One INSERT, UPDATE or DELETE inside a global transaction: capture, run, count, remember; and settle at once
+//! when the statement is its own local transaction.
+
+use super::{Answer, Command, End, Failure, ServerError, Session, Settings};
+use crate::{
+    branch::{self, Branch, NoPlan, Plan, Planner, Statement},
+    wire::{
+        capability::{AUTOCOMMIT, FOUND_ROWS, IN_TRANS, IN_TRANS_READONLY},
+        packet,
+        params::Param,
+        reply::OkPacket,
+    },
+};
+use atone_undo_log::{
+    analyze::{Verb, analyze_write},
+    capture::{self, Captured},
+};
+use bytes::Bytes;
+use std::sync::Arc;
+
+/// How the statement came.
+pub(super) enum Execution {
+    /// As text.
+    Text,
+    /// Prepared, with these values.
+    Prepared(Vec<Param>),
+}
+
+/// MySQL rolls back the whole local transaction with this error.
+const DEADLOCK: u16 = 1213;
+const LOCK_WAIT_TIMEOUT: u16 = 1205;
+
+/// Why a statement did not run to its end.
+enum Stopped {
+    /// The client is told this; the statement did nothing.
+    Failure(Failure),
+    /// The database said so.
+    Server(ServerError),
+    /// The local transaction cannot go on; the client is told this.
+    Dead(Failure),
+}
+
+impl From<std::io::Error> for End2 {
+    fn from(error: std::io::Error) -> Self {
+        Self::End(End::Broken(error))
+    }
+}
+
+/// Either the session ends or the statement does.
+enum End2 {
+    End(End),
+    Stopped(Stopped),
+}
+
+impl From<Stopped> for End2 {
+    fn from(stopped: Stopped) -> Self {
+        Self::Stopped(stopped)
+    }
+}
+
+/// What the client is told when there is no plan.
+pub(super) fn failure(no: NoPlan) -> Failure {
+    match no {
+        NoPlan::Unsupported(what) => Failure::unsupported(&what),
+        NoPlan::Table(table, why) => Failure::table(&table, &why),
+        NoPlan::NoTable(table) => Failure::no_table(&table),
+        NoPlan::Backend(error) => Failure::backend(&error),
+    }
+}
+
+impl Session {
+    pub(super) async fn write(
+        &mut self,
+        text: Bytes,
+        command: Command,
+        execution: Execution,
+        settings: Settings,
+    ) -> Result<(), End> {
+        let params = match &execution {
+            Execution::Text => &[][..],
+            Execution::Prepared(params) => params,
+        };
+        let plan = match self.plan(&text, params, &settings).await {
+            Ok(plan) => plan,
+            Err(failure) => return self.fail(&failure).await,
+        };
+        let alone = self.autocommits();
+        let opened_before = self.branch.is_some();
+        let mut branch = self.branch.take().unwrap_or_else(|| Branch::new(crate::ids::branch()));
+        let ran = self.capture_and_run(&mut branch, &plan, &text, &command, &settings, alone).await;
+        match ran {
+            Ok((payload, ok)) if !alone => {
+                self.status = ok.status;
+                self.branch = Some(branch);
+                Ok(self.client.send(&payload, 1).await?)
+            }
+            Ok((payload, ok)) => self.finish_alone(branch, payload, ok).await,
+            Err(End2::End(end)) => Err(end),
+            Err(End2::Stopped(stopped)) => {
+                self.branch = (!alone && (opened_before || !branch.changes.is_empty())).then_some(branch);
+                self.stop(stopped, alone, &settings).await
+            }
+        }
+    }
+
+    async fn plan(&mut self, text: &Bytes, params: &[Param], settings: &Settings) -> Result<Plan, Failure> {
+        if let Some(what) = &settings.unreadable {
+            return Err(Failure::unsupported(what));
+        }
+        let sql = std::str::from_utf8(text).map_err(|_| {
+            Failure::unsupported(&atone_undo_log::analyze::Unsupported(
+                "a statement that is not valid UTF-8".into(),
+            ))
+        })?;
+        let resource = self.resource.clone();
+        let write =
+            resource.analyses.get(text, settings.mode, || analyze_write(text, settings.mode).map(Arc::new));
+        let write = write.map_err(|what| Failure::unsupported(&what))?;
+        let planner = Planner { backend: &resource.backend, settings };
+        planner.plan(Statement { sql, write, params }).await.map_err(failure)
+    }
+
+    /// Captures and runs; the business statement's own OK.
+    async fn capture_and_run(
+        &mut self,
+        branch: &mut Branch,
+        plan: &Plan,
+        text: &Bytes,
+        command: &Command,
+        settings: &Settings,
+        alone: bool,
+    ) -> Result<(Bytes, OkPacket), End2> {
+        let table = branch.table(&plan.entry);
+        self.refuse_temporary(plan).await?;
+        let captured = match &plan.image {
+            Some(image) => self.capture(branch, table, image, alone).await?,
+            None => {
+                if alone {
+                    self.begin_local().await?;
+                }
+                Vec::new()
+            }
+        };
+        if branch.rows() + captured.len() + plan.inserted.len() > self.resource.max_rows {
+            let most = self.resource.max_rows;
+            return Err(Stopped::Failure(Failure::too_large(&format!(
+                "the local transaction would change over {most} rows (max_rows)"
+            )))
+            .into());
+        }
+        let rewritten = if plan.write.stable || plan.image.is_none() {
+            None
+        } else {
+            rewrite(branch, table, plan, text, &captured)
+        };
+        let answer = match rewritten {
+            Some(sql) => self.backside.ask_one(&sql).await?,
+            None => self.backside.run_raw(&command.frames).await?,
+        };
+        let (ok, payload) = match answer {
+            Answer::Ok(ok, payload) => (ok, payload),
+            Answer::Error(error) => return Err(Stopped::Server(error).into()),
+            Answer::Rows(_) | Answer::TooMany => {
+                return Err(Stopped::Dead(Failure::dead("the server answered a write with rows")).into());
+            }
+        };
+        self.count(branch, plan, &captured, &ok)?;
+        match plan.write.verb {
+            Verb::Insert => {
+                branch.inserted(table, &plan.inserted, ok.last_insert_id, settings.auto_increment_increment)
+            }
+            Verb::Update | Verb::Delete => branch.captured(table, captured),
+        }
+        Ok((payload, ok))
+    }
+
+    /// A temporary table hides the real one under its name, and cannot be undone.
+    async fn refuse_temporary(&mut self, plan: &Plan) -> Result<(), End2> {
+        if !self.temporary_tables {
+            return Ok(());
+        }
+        let Ok(table) = &plan.entry.table else { return Ok(()) };
+        let name = |n: &str| atone_undo_log::sql::identifier(n);
+        let show = format!("SHOW CREATE TABLE {}.{}", name(&table.schema), name(&table.name));
+        match self.backside.ask_one(&show).await? {
+            Answer::Rows(rows) => {
+                let text = rows.first().and_then(|r| r.get(1)).cloned().flatten().unwrap_or_default();
+                if text.starts_with(b"CREATE TEMPORARY") {
+                    return Err(Stopped::Failure(Failure::no_table(&plan.entry.name)).into());
+                }
+                Ok(())
+            }
+            Answer::Error(error) => Err(Stopped::Server(error).into()),
+            Answer::Ok(..) | Answer::TooMany => Ok(()),
+        }
+    }
+
+    async fn begin_local(&mut self) -> Result<(), End2> {
+        match self.backside.ask_one("BEGIN").await? {
+            Answer::Ok(..) => Ok(()),
+            Answer::Error(error) => Err(Stopped::Server(error).into()),
+            Answer::Rows(_) | Answer::TooMany => Err(Stopped::Dead(Failure::dead("BEGIN had rows")).into()),
+        }
+    }
+
+    /// Locks and reads the rows; in one go with BEGIN when the statement stands alone. Rows inserted before into
+    /// the same table are read first: the statement may change or delete them.
+    async fn capture(
+        &mut self,
+        branch: &mut Branch,
+        table: usize,
+        image: &str,
+        alone: bool,
+    ) -> Result<Vec<Captured>, End2> {
+        branch::read_inserts(&mut self.backside, branch, Some(table)).await.map_err(stopped_by_settle)?;
+        let mut queries = vec![image.to_owned()];
+        if alone {
+            queries.insert(0, "BEGIN".into());
+        }
+        let mut answers = self.backside.ask(&queries).await?;
+        let last = answers.pop();
+        if let Some(Answer::Error(error)) = answers.pop() {
+            return Err(Stopped::Server(error).into());
+        }
+        let rows = match last {
+            Some(Answer::Rows(rows)) => rows,
+            Some(Answer::Error(error)) => return Err(Stopped::Server(error).into()),
+            Some(Answer::TooMany) => {
+                let most = self.resource.max_rows;
+                let what = format!("the statement matches over {most} rows (max_rows) or too many bytes");
+                return Err(Stopped::Failure(Failure::too_large(&what)).into());
+            }
+            Some(Answer::Ok(..)) | None => {
+                return Err(Stopped::Dead(Failure::dead("an image without rows")).into());
+            }
+        };
+        let description = branch.description(table);
+        let decoded: Option<Vec<Captured>> =
+            rows.into_iter().map(|row| capture::decode(description?, row)).collect();
+        decoded.ok_or_else(|| {
+            Stopped::Dead(Failure::dead("an image that does not fit its table; its schema was changed"))
+                .into()
+        })
+    }
+
+    /// Rows written must be rows captured.
+    fn count(&self, branch: &Branch, plan: &Plan, captured: &[Captured], ok: &OkPacket) -> Result<(), End2> {
+        let found_rows = self.backside.capabilities & FOUND_ROWS != 0;
+        let written = match plan.write.verb {
+            Verb::Update if found_rows => ok.affected,
+            Verb::Update => ok.matched().unwrap_or(u64::MAX),
+            Verb::Insert | Verb::Delete => ok.affected,
+        };
+        let expected = match plan.write.verb {
+            Verb::Insert => plan.inserted.len() as u64,
+            Verb::Update | Verb::Delete => captured.len() as u64,
+        };
+        debug_assert!(branch.tables.iter().any(|t| t.name == plan.entry.name));
+        if written == expected {
+            return Ok(());
+        }
+        Err(Stopped::Dead(Failure::moved(&plan.entry.name, expected, written)).into())
+    }
+
+    /// A statement that is its own local transaction is settled before its answer is given.
+    async fn finish_alone(&mut self, branch: Branch, payload: Bytes, ok: OkPacket) -> Result<(), End> {
+        let mut payload = payload.to_vec();
+        let status = (ok.status | AUTOCOMMIT) & !(IN_TRANS | IN_TRANS_READONLY);
+        payload[ok.status_at..ok.status_at + 2].copy_from_slice(&status.to_le_bytes());
+        self.status = status;
+        if branch.changes.is_empty() {
+            self.roll_back_locally().await?;
+            return Ok(self.client.send(&payload, 1).await?);
+        }
+        match self.settle(branch, "COMMIT").await? {
+            Ok(Some(_)) => Ok(self.client.send(&payload, 1).await?),
+            Ok(None) => {
+                self.client.send(&payload, 1).await?;
+                Err(End::Done)
+            }
+            Err((failure, lost)) => {
+                self.fail(&failure).await?;
+                if lost { Err(End::Done) } else { Ok(()) }
+            }
+        }
+    }
+
+    /// The statement did not run; the local transaction is as it was before it, or ends.
+    async fn stop(&mut self, stopped: Stopped, alone: bool, settings: &Settings) -> Result<(), End> {
+        let (payload, ends) = match stopped {
+            Stopped::Failure(failure) => (failure.payload(), None),
+            Stopped::Dead(failure) => (failure.payload(), Some(failure.message().to_owned())),
+            Stopped::Server(error) => {
+                let ends = error.code == DEADLOCK
+                    || (error.code == LOCK_WAIT_TIMEOUT && settings.rollback_on_timeout);
+                (error.payload.to_vec(), ends.then(|| error.message()))
+            }
+        };
+        if alone || ends.is_some() {
+            self.roll_back_locally().await?;
+        }
+        if !alone {
+            self.dead = ends;
+        }
+        Ok(self.client.write(&packet::frames(&payload, 1).0).await?)
+    }
+}
+
+/// The statement on exactly the captured rows, and on none if none was captured.
+fn rewrite(
+    branch: &Branch,
+    table: usize,
+    plan: &Plan,
+    text: &Bytes,
+    captured: &[Captured],
+) -> Option<String> {
+    let sql = std::str::from_utf8(text).ok()?;
+    capture::on_captured_rows(branch.description(table)?, sql, &plan.write, &plan.params, captured)
+}
+
+fn stopped_by_settle(error: branch::SettleError) -> End2 {
+    use branch::SettleError;
+    match error {
+        SettleError::Database(error) => Stopped::Server(error).into(),
+        SettleError::NotFound(table, inserted, found) => {
+            Stopped::Dead(Failure::not_found_again(&table, inserted, found)).into()
+        }
+        SettleError::TooLarge => {
+            Stopped::Failure(Failure::too_large("the local transaction changed too many rows")).into()
+        }
+        SettleError::Malformed(what) => Stopped::Dead(Failure::dead(what)).into(),
+        SettleError::Call(_) | SettleError::Lost | SettleError::LostUncommitted | SettleError::InDoubt => {
+            End2::End(End::Broken(std::io::ErrorKind::UnexpectedEof.into()))
+        }
+    }
+}
