@@ -112,7 +112,7 @@ async fn updates_that_change_nothing() {
 async fn defaults_that_the_database_fills_in() {
     let tables = "CREATE TABLE d (id INT PRIMARY KEY, made DATETIME(3) DEFAULT CURRENT_TIMESTAMP(3),
           changed TIMESTAMP NULL DEFAULT NULL ON UPDATE CURRENT_TIMESTAMP, n INT DEFAULT 7, s VARCHAR(9) DEFAULT 'x''y');
-        INSERT INTO d (id) VALUES (1);\n";
+        INSERT INTO d (id, made) VALUES (1, '2020-01-01 00:00:00.123');\n";
     let statements = [
         "INSERT INTO d (id) VALUES (2), (3)",
         "INSERT INTO d VALUES (4, DEFAULT, NOW(), DEFAULT, DEFAULT)",
@@ -177,6 +177,7 @@ async fn foreign_keys_without_cascades() {
         "DELETE FROM tree WHERE id = 3",
         "DELETE FROM tree WHERE id = 1",
         "DELETE FROM tree WHERE id = 4",
+        "INSERT INTO tree VALUES (5, 2)",
     ];
     check("foreign_keys", tables, &statements).await;
 }
