@@ -4,6 +4,7 @@
 //! that is kept lies in one cache folder outside the repository, so that a second clone finds it.
 
 pub mod apt;
+pub mod drivers;
 pub mod mariadb;
 pub mod mysql;
 

@@ -4,9 +4,11 @@
 //! that a test cannot share a mistake with what it tests.
 //!
 //! `install` gets the database servers onto this machine, `servers` starts private ones, `world` is the usual
-//! set-up of two databases, a coordinator and a proxy, `sql` and `api` are what tests talk through.
+//! set-up of two databases, a coordinator and a proxy, `sql` and `api` are what tests talk through. `demo` is what
+//! `cargo demo` shows.
 
 pub mod api;
+pub mod demo;
 pub mod failure;
 pub mod install;
 pub mod servers;

@@ -1,1 +1,3 @@
+//! `cargo demo`.
+
 fn main() {}

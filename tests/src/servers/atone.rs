@@ -152,14 +152,25 @@ struct Listeners {
 impl Proxy {
     /// Starts one before these databases; without a coordinator's address it has one inside.
     pub fn start(profile: Profile, coordinator: Option<&str>, databases: &[&Database]) -> Result<Self> {
+        Self::start_with(profile, coordinator, databases, "")
+    }
+
+    /// Starts one with more in its configuration file, at its end.
+    pub fn start_with(
+        profile: Profile,
+        coordinator: Option<&str>,
+        databases: &[&Database],
+        more: &str,
+    ) -> Result<Self> {
         let listeners = Listeners {
             databases: databases.iter().map(|database| (database.kind(), ports::free())).collect(),
             http: ports::free(),
             coordinator_http: ports::free(),
         };
         let program = binaries(profile)?.proxy;
-        let service =
-            Service::start("atone-proxy", program, &|dir| toml(dir, coordinator, databases, &listeners))?;
+        let service = Service::start("atone-proxy", program, &|dir| {
+            toml(dir, coordinator, databases, &listeners) + "\n" + more
+        })?;
         Ok(Self(service, listeners))
     }
 

@@ -5,7 +5,7 @@
 
 use std::io::Write;
 use std::os::unix::process::CommandExt;
-use std::process::{ChildStdin, Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, OnceLock};
 
 const SCRIPT: &str = r#"
@@ -24,21 +24,22 @@ for dir; do
 done
 "#;
 
-fn pipe() -> &'static Mutex<ChildStdin> {
-    static PIPE: OnceLock<Mutex<ChildStdin>> = OnceLock::new();
-    PIPE.get_or_init(|| {
+fn shell() -> &'static Mutex<Child> {
+    static SHELL: OnceLock<Mutex<Child>> = OnceLock::new();
+    SHELL.get_or_init(|| {
         let mut shell = Command::new("sh");
         shell.args(["-c", SCRIPT, "janitor"]).process_group(0);
         let shell = shell.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
-        let mut shell = shell.expect("sh runs");
-        Mutex::new(shell.stdin.take().expect("a piped stdin"))
+        Mutex::new(shell.expect("sh runs"))
     })
 }
 
 fn tell(verb: &str, what: &str) {
-    let mut pipe = pipe().lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-    // A janitor that is gone can tidy nothing; the test itself is none the worse.
-    let _ = writeln!(pipe, "{verb} {what}");
+    let mut shell = shell().lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    if let Some(pipe) = &mut shell.stdin {
+        // A janitor that is gone can tidy nothing; the test itself is none the worse.
+        let _ = writeln!(pipe, "{verb} {what}");
+    }
 }
 
 /// A process group to kill.
