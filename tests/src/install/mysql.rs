@@ -12,6 +12,7 @@ use std::process::Command;
 const SERVERS: &str = "srv";
 
 /// The Debian folder that MySQL lives in.
+#[derive(Clone)]
 pub struct Chroot(PathBuf);
 
 impl Chroot {

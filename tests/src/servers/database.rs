@@ -54,7 +54,11 @@ pub struct Database {
     // Dropped after the process, as fields are in order: the folder must not go first.
     pub(super) dir: Scratch,
     pub(super) client: Client,
+    pub(super) run: Box<Run>,
 }
+
+/// Starts the server's process on the folder and port that it has.
+pub(super) type Run = dyn Fn() -> Result<Process> + Send + Sync;
 
 /// How its command line client is run.
 pub(super) enum Client {
@@ -89,6 +93,18 @@ impl Database {
     /// Its process number.
     pub fn pid(&self) -> u32 {
         self.process.pid()
+    }
+
+    /// Kills it like a power cut would; `restart` brings it back with what was on disk.
+    pub fn kill9(&mut self) {
+        self.process.kill9();
+    }
+
+    /// Starts it again on the same port and folder.
+    pub fn restart(&mut self) -> Result<()> {
+        self.process.kill9();
+        self.process = (self.run)()?;
+        Ok(())
     }
 
     /// Its folder.

@@ -25,25 +25,26 @@ impl Maria {
             mariadb::template(&version(&programs.server)?, |dir| make_users(&programs.server, dir))?;
         let dir = Scratch::new("mariadb")?;
         copy(&template.join("data"), &dir.join("data"))?;
-        let (process, port) = run(&programs.server, dir.path(), durability, &[])?;
-        Ok(Database { kind: Kind::Maria, port, process, dir, client: Client::Maria(programs.client) })
+        let (port, folder) = (ports::free(), dir.path().to_owned());
+        let start = move || run(&programs.server, &folder, port, durability, &[]);
+        let (process, client) = (start()?, Client::Maria(programs.client));
+        Ok(Database { kind: Kind::Maria, port, process, dir, client, run: Box::new(start) })
     }
 }
 
-fn run(server: &Path, dir: &Path, durability: Durability, more: &[String]) -> Result<(Process, u16)> {
-    let port = ports::free();
+fn run(server: &Path, dir: &Path, port: u16, durability: Durability, more: &[String]) -> Result<Process> {
     let mut command = Command::new(server);
     command.args(common_flags(port, dir, durability)).arg("--innodb-log-file-size=8M").args(more);
     let mut process = Process::start("mariadbd", &mut command, &dir.join("log"))?;
     process.until("ready", || greets(port))?;
-    Ok((process, port))
+    Ok(process)
 }
 
 fn make_users(server: &Path, dir: &Path) -> Result<()> {
     let file = dir.join("users.sql");
     std::fs::write(&file, users()).or_fail(file.display())?;
     let flag = format!("--init-file={}", file.display());
-    let (mut process, _) = run(server, dir, Durability::Full, &[flag])?;
+    let mut process = run(server, dir, ports::free(), Durability::Full, &[flag])?;
     process.stop().map(drop)
 }
 

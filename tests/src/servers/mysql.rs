@@ -27,19 +27,20 @@ impl MySql {
         let dir = Scratch::adopt(chroot.outside(&name));
         std::fs::create_dir_all(dir.path()).or_fail(dir.path().display())?;
         copy(&template.join("data"), &dir.join("data"))?;
-        let (process, port) = run(&chroot, &name, durability, &[])?;
-        Ok(Database { kind: Kind::MySql, port, process, dir, client: Client::MySql(chroot) })
+        let (port, inside) = (ports::free(), chroot.clone());
+        let start = move || run(&inside, &name, port, durability, &[]);
+        let (process, client) = (start()?, Client::MySql(chroot));
+        Ok(Database { kind: Kind::MySql, port, process, dir, client, run: Box::new(start) })
     }
 }
 
-fn run(chroot: &Chroot, name: &str, durability: Durability, more: &[String]) -> Result<(Process, u16)> {
-    let port = ports::free();
+fn run(chroot: &Chroot, name: &str, port: u16, durability: Durability, more: &[String]) -> Result<Process> {
     let mut command = chroot.command("mysqld");
     command.args(common_flags(port, &chroot.inside(name), durability));
     command.args(["--secure-file-priv=NULL", "--mysqlx=OFF", "--innodb-redo-log-capacity=32M"]).args(more);
     let mut process = Process::start("mysqld", &mut command, &chroot.outside(name).join("log"))?;
     process.until("ready", || greets(port))?;
-    Ok((process, port))
+    Ok(process)
 }
 
 /// An initialised data folder with the users, made once.
@@ -62,6 +63,6 @@ fn make_users(chroot: &Chroot, name: &str, dir: &Path) -> Result<()> {
     let file = dir.join("users.sql");
     std::fs::write(&file, users()).or_fail(file.display())?;
     let flag = format!("--init-file={}/users.sql", chroot.inside(name).display());
-    let (mut process, _) = run(chroot, name, Durability::Full, &[flag])?;
+    let mut process = run(chroot, name, ports::free(), Durability::Full, &[flag])?;
     process.stop().map(drop)
 }

@@ -61,7 +61,7 @@ pub async fn bank() -> MutexGuard<'static, Option<Bank>> {
 
 impl Bank {
     async fn open() -> Result<Self> {
-        let world = World::start(Profile::Debug, Durability::Lazy)?;
+        let world = World::start(Profile::Debug, Durability::Full)?;
         let bank = Self { world, attempts: Vec::new() };
         for kind in Kind::ALL {
             let mut conn = bank.service(kind).await?;
