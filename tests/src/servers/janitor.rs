@@ -18,7 +18,7 @@ while read -r verb what; do
     dir) set -- "$@" "$what" ;;
   esac
 done
-for group in $groups; do kill -KILL -- "-$group"; done
+for group in $groups; do kill -9 "-$group"; done
 for dir; do
   for try in 1 2 3 4 5 6 7 8 9; do rm -rf "$dir" && break; sleep 0.1; done
 done
