@@ -3,13 +3,18 @@
 //! The proxy and the coordinator both speak these types; neither imports the other. Rows, images and SQL are
 //! deliberately not here: the coordinator never sees them.
 
+pub mod client;
+pub mod convert;
 pub mod failpoint;
 mod ids;
 mod lock_key;
+pub mod messages;
 mod status;
 
+pub use client::{CallError, Client, ClientOptions, Tasks};
 pub use ids::{BranchId, ParseIdError, Xid};
 pub use lock_key::LockKey;
+pub use messages::{Register, Resource, Task, TaskId, TaskKind, TaskOutcome};
 pub use status::{Refusal, TxStatus};
 
 /// The generated wire messages.

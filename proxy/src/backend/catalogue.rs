@@ -1,0 +1,213 @@
+//! Tables as the database's catalogue describes them, remembered for a second.
+
+use atone_undo_log::capture::{Column, ColumnKind, Key, KeyPart, Table};
+use dashmap::DashMap;
+use mysql_async::{Conn, prelude::Queryable};
+use std::{
+    collections::BTreeMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+/// A change of schema made elsewhere is seen after this long at most; inside a local transaction that has touched
+/// the table, the server's own metadata lock keeps the schema still.
+const FRESH: Duration = Duration::from_secs(1);
+/// Names remembered at once.
+const CAPACITY: usize = 10_000;
+
+/// What is known of a table.
+#[derive(Debug)]
+pub struct Entry {
+    /// How to capture it; or why it cannot be captured.
+    pub table: Result<Table, String>,
+    /// Events that have a trigger: INSERT, UPDATE, DELETE.
+    pub triggers: Vec<String>,
+    /// Foreign keys of other tables that point here and change rows there on their own.
+    pub cascades: Vec<Reference>,
+}
+
+/// A foreign key with a rule that writes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reference {
+    /// The referencing schema and table.
+    pub child: (String, String),
+    /// Pairs of referencing and referenced column.
+    pub columns: Vec<(String, String)>,
+    /// A DELETE here changes rows there.
+    pub on_delete: bool,
+    /// An UPDATE of the referenced columns here changes rows there.
+    pub on_update: bool,
+}
+
+type Known<T> = (Instant, T);
+
+/// The cache.
+#[derive(Default)]
+pub struct Catalogue {
+    tables: DashMap<(String, String), Known<Option<Arc<Entry>>>>,
+    functions: DashMap<(Option<String>, String), Known<bool>>,
+}
+
+impl Catalogue {
+    pub(super) fn recent(&self, schema: &str, table: &str) -> Option<Option<Arc<Entry>>> {
+        let known = self.tables.get(&(schema.to_owned(), table.to_owned()))?;
+        (known.0.elapsed() < FRESH).then(|| known.1.clone())
+    }
+
+    pub(super) fn recent_function(&self, schema: Option<&str>, name: &str) -> Option<bool> {
+        let known = self.functions.get(&(schema.map(str::to_owned), name.to_owned()))?;
+        (known.0.elapsed() < FRESH).then_some(known.1)
+    }
+
+    /// Forgets everything: the schema was changed.
+    pub fn forget(&self) {
+        self.tables.clear();
+        self.functions.clear();
+    }
+
+    /// Asks the database.
+    pub async fn load(&self, conn: &mut Conn, schema: &str, table: &str) -> Result<Option<Arc<Entry>>, mysql_async::Error> {
+        let asked = Instant::now();
+        let entry = read(conn, schema, table).await?.map(Arc::new);
+        if self.tables.len() >= CAPACITY {
+            self.tables.clear();
+        }
+        self.tables.insert((schema.to_owned(), table.to_owned()), (asked, entry.clone()));
+        Ok(entry)
+    }
+
+    pub(super) async fn load_function(&self, conn: &mut Conn, schema: Option<&str>, name: &str) -> Result<bool, mysql_async::Error> {
+        let asked = Instant::now();
+        let found: Option<u8> = conn
+            .exec_first(
+                "SELECT 1 FROM information_schema.ROUTINES WHERE ROUTINE_TYPE = 'FUNCTION' AND ROUTINE_NAME = ? \
+                 AND ROUTINE_SCHEMA = COALESCE(?, ROUTINE_SCHEMA) LIMIT 1",
+                (name, schema),
+            )
+            .await?;
+        if self.functions.len() >= CAPACITY {
+            self.functions.clear();
+        }
+        self.functions.insert((schema.map(str::to_owned), name.to_owned()), (asked, found.is_some()));
+        Ok(found.is_some())
+    }
+}
+
+async fn read(conn: &mut Conn, schema: &str, table: &str) -> Result<Option<Entry>, mysql_async::Error> {
+    let named = (schema, table);
+    let found: Option<(String, String, String, Option<String>)> = conn
+        .exec_first(
+            "SELECT TABLE_SCHEMA, TABLE_NAME, TABLE_TYPE, ENGINE FROM information_schema.TABLES \
+             WHERE TABLE_SCHEMA = ? AND TABLE_NAME = ?",
+            named,
+        )
+        .await?;
+    let Some((schema, table, kind, engine)) = found else { return Ok(None) };
+    let named = (schema.as_str(), table.as_str());
+    let columns: Vec<(String, String, Option<String>, String, String)> = conn
+        .exec(
+            "SELECT COLUMN_NAME, DATA_TYPE, CHARACTER_SET_NAME, EXTRA, IS_NULLABLE FROM information_schema.COLUMNS \
+             WHERE TABLE_SCHEMA = ? AND TABLE_NAME = ? ORDER BY ORDINAL_POSITION",
+            named,
+        )
+        .await?;
+    let keys: Vec<(String, Option<String>, Option<u32>)> = conn
+        .exec(
+            "SELECT INDEX_NAME, COLUMN_NAME, SUB_PART FROM information_schema.STATISTICS WHERE TABLE_SCHEMA = ? \
+             AND TABLE_NAME = ? AND NON_UNIQUE = 0 ORDER BY INDEX_NAME = 'PRIMARY' DESC, INDEX_NAME, SEQ_IN_INDEX",
+            named,
+        )
+        .await?;
+    let triggers: Vec<String> = conn
+        .exec(
+            "SELECT EVENT_MANIPULATION FROM information_schema.TRIGGERS \
+             WHERE EVENT_OBJECT_SCHEMA = ? AND EVENT_OBJECT_TABLE = ?",
+            named,
+        )
+        .await?;
+    let cascades = cascades(conn, named).await?;
+    let table = match (kind.as_str(), engine.as_deref()) {
+        ("BASE TABLE", Some("InnoDB")) => describe(&schema, &table, &columns, &keys),
+        ("BASE TABLE", engine) => Err(format!("its engine {} has no transactions", engine.unwrap_or("(none)"))),
+        (other, _) => Err(format!("it is a {}, not a base table", other.to_lowercase())),
+    };
+    Ok(Some(Entry { table, triggers, cascades }))
+}
+
+async fn cascades(conn: &mut Conn, named: (&str, &str)) -> Result<Vec<Reference>, mysql_async::Error> {
+    let rows: Vec<(String, String, String, String, String, String, String)> = conn
+        .exec(
+            "SELECT r.CONSTRAINT_SCHEMA, r.CONSTRAINT_NAME, r.TABLE_NAME, r.DELETE_RULE, r.UPDATE_RULE, k.COLUMN_NAME, \
+             k.REFERENCED_COLUMN_NAME FROM information_schema.REFERENTIAL_CONSTRAINTS r \
+             JOIN information_schema.KEY_COLUMN_USAGE k ON k.CONSTRAINT_SCHEMA = r.CONSTRAINT_SCHEMA \
+             AND k.CONSTRAINT_NAME = r.CONSTRAINT_NAME AND k.TABLE_NAME = r.TABLE_NAME \
+             WHERE r.UNIQUE_CONSTRAINT_SCHEMA = ? AND r.REFERENCED_TABLE_NAME = ? \
+             ORDER BY r.CONSTRAINT_SCHEMA, r.CONSTRAINT_NAME, k.ORDINAL_POSITION",
+            named,
+        )
+        .await?;
+    let writes = |rule: &str| !matches!(rule, "RESTRICT" | "NO ACTION");
+    let mut found: BTreeMap<(String, String), Reference> = BTreeMap::new();
+    for (schema, constraint, table, on_delete, on_update, column, referenced) in rows {
+        let reference = found.entry((schema.clone(), constraint)).or_insert_with(|| Reference {
+            child: (schema, table),
+            columns: Vec::new(),
+            on_delete: writes(&on_delete),
+            on_update: writes(&on_update),
+        });
+        reference.columns.push((column, referenced));
+    }
+    Ok(found.into_values().filter(|r| r.on_delete || r.on_update).collect())
+}
+
+fn describe(
+    schema: &str,
+    name: &str,
+    rows: &[(String, String, Option<String>, String, String)],
+    keys: &[(String, Option<String>, Option<u32>)],
+) -> Result<Table, String> {
+    let generated = |extra: &str| {
+        let extra = extra.to_uppercase();
+        ["VIRTUAL GENERATED", "STORED GENERATED", "PERSISTENT"].iter().any(|g| extra.contains(g))
+    };
+    let mut columns = Vec::new();
+    let mut auto_increment = None;
+    let mut nullable = Vec::new();
+    for (column, data_type, charset, extra, is_nullable) in rows.iter().filter(|r| !generated(&r.3)) {
+        let kind = ColumnKind::of(data_type, charset.as_deref())
+            .ok_or_else(|| format!("its column {column} has type {data_type}, which is not captured exactly"))?;
+        if extra.to_lowercase().contains("auto_increment") {
+            auto_increment = Some(columns.len());
+        }
+        nullable.push(is_nullable == "YES");
+        columns.push(Column { name: column.clone(), kind });
+    }
+    let mut uniques: Vec<Key> = Vec::new();
+    let mut unusable = Vec::new();
+    for (index, column, prefix) in keys {
+        // A generated column or an expression has no stored value to lock or find by.
+        let Some(at) = column.as_ref().and_then(|c| columns.iter().position(|k| k.name == *c)) else {
+            unusable.push(index);
+            continue;
+        };
+        let part = KeyPart { column: at, prefix: *prefix };
+        match uniques.iter_mut().find(|k| k.name == *index) {
+            Some(key) => key.parts.push(part),
+            None => uniques.push(Key { name: index.clone(), parts: vec![part] }),
+        }
+    }
+    uniques.retain(|k| !unusable.contains(&&k.name));
+    let names_rows = |key: &Key| {
+        key.parts.iter().all(|p| {
+            let kind = &columns[p.column].kind;
+            let comparable = !matches!(kind, ColumnKind::Timestamp | ColumnKind::Json | ColumnKind::Geometry);
+            !nullable[p.column] && comparable
+        })
+    };
+    let chosen = uniques.iter().position(names_rows).ok_or(
+        "it has no primary key (nor a unique key without NULLs) of a type that names rows exactly; TIMESTAMP does not",
+    )?;
+    let key = uniques.remove(chosen);
+    let insert_order = rows.iter().map(|r| r.0.clone()).collect();
+    Ok(Table { schema: schema.to_owned(), name: name.to_owned(), columns, key, uniques, auto_increment, insert_order })
+}

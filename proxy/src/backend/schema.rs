@@ -1,0 +1,87 @@
+//! The schema `atone` in each database server: created when missing, checked when there.
+
+use super::BackendError;
+use mysql_async::{Conn, prelude::Queryable};
+
+/// The undo table. It has no auto-increment column, which would change the application's LAST_INSERT_ID().
+pub const UNDO_LOG: &str = "atone.undo_log";
+
+const CREATE: [&str; 3] = [
+    "CREATE DATABASE IF NOT EXISTS atone",
+    "CREATE TABLE IF NOT EXISTS atone.undo_log (
+        xid CHAR(26) CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
+        branch_id BIGINT UNSIGNED NOT NULL,
+        part SMALLINT UNSIGNED NOT NULL,
+        parts SMALLINT UNSIGNED NOT NULL,
+        status ENUM('NORMAL', 'GUARD', 'UNDONE') CHARACTER SET ascii NOT NULL,
+        record LONGBLOB NOT NULL,
+        created_at TIMESTAMP(6) NOT NULL DEFAULT CURRENT_TIMESTAMP(6),
+        PRIMARY KEY (xid, branch_id, part)
+    ) ENGINE = InnoDB COMMENT 'Before and after images of global transactions. Kept by atone-proxy; do not touch.'",
+    "CREATE TABLE IF NOT EXISTS atone.resource (
+        one TINYINT NOT NULL PRIMARY KEY,
+        name VARCHAR(64) CHARACTER SET ascii COLLATE ascii_bin NOT NULL
+    ) ENGINE = InnoDB COMMENT 'The one name under which proxies know this server.'",
+];
+
+/// `name type` of each column, in order.
+const EXPECTED: &str = "xid char(26), branch_id bigint unsigned, part smallint unsigned, parts smallint unsigned, \
+    status enum('NORMAL','GUARD','UNDONE'), record longblob, created_at timestamp(6)";
+
+/// Creates or checks everything; returns the primary's identity.
+pub(super) async fn prepare(conn: &mut Conn, name: &str) -> Result<String, BackendError> {
+    let database = |source| BackendError::Database { name: name.to_owned(), source };
+    let unfit = |what: String| BackendError::Unfit { name: name.to_owned(), what };
+    let there: Option<u8> = conn
+        .query_first("SELECT 1 FROM information_schema.TABLES WHERE TABLE_SCHEMA = 'atone' AND TABLE_NAME = 'resource'")
+        .await
+        .map_err(database)?;
+    if there.is_none() {
+        for statement in CREATE {
+            conn.query_drop(statement).await.map_err(database)?;
+        }
+    }
+    let columns: Vec<(String, String)> = conn
+        .query(
+            "SELECT COLUMN_NAME, COLUMN_TYPE FROM information_schema.COLUMNS \
+             WHERE TABLE_SCHEMA = 'atone' AND TABLE_NAME = 'undo_log' ORDER BY ORDINAL_POSITION",
+        )
+        .await
+        .map_err(database)?;
+    // Servers before MySQL 8.0.19, and MariaDB, show a display width.
+    let plain = |kind: &str| kind.replace("bigint(20)", "bigint").replace("smallint(5)", "smallint");
+    let found: Vec<String> = columns.iter().map(|(name, kind)| format!("{name} {}", plain(kind))).collect();
+    if found.join(", ") != EXPECTED {
+        return Err(unfit(format!(
+            "the table atone.undo_log has other columns than this version needs ({}). When no transaction is open, \
+             drop the schema atone and start again",
+            found.join(", ")
+        )));
+    }
+    record_name(conn, name).await.map_err(database)?.map_err(unfit)?;
+    identity(conn).await.map_err(database)
+}
+
+/// Two names for one server would split its lock space.
+async fn record_name(conn: &mut Conn, name: &str) -> Result<Result<(), String>, mysql_async::Error> {
+    conn.exec_drop("INSERT IGNORE INTO atone.resource (one, name) VALUES (1, ?)", (name,)).await?;
+    let known: Option<String> = conn.query_first("SELECT name FROM atone.resource WHERE one = 1").await?;
+    Ok(match known {
+        Some(known) if known == name => Ok(()),
+        Some(known) => Err(format!(
+            "this server is already known as '{known}', and one server must have one name everywhere. \
+             Set database.name = \"{known}\""
+        )),
+        None => Err("atone.resource is empty although it was just written".into()),
+    })
+}
+
+async fn identity(conn: &mut Conn) -> Result<String, mysql_async::Error> {
+    let uuid: Option<(String, String)> = conn.query_first("SHOW VARIABLES LIKE 'server_uuid'").await?;
+    if let Some((_, uuid)) = uuid {
+        return Ok(uuid);
+    }
+    // MariaDB has no identity of its own.
+    let parts = "SELECT CONCAT_WS(':', @@hostname, @@port, @@server_id, @@datadir)";
+    Ok(conn.query_first(parts).await?.unwrap_or_default())
+}

@@ -1,0 +1,122 @@
+//! A stream read by frames. The buffer holds what arrived and was not yet taken; taking never copies.
+
+use super::Stream;
+use crate::wire::packet::{HEADER, MAX_PAYLOAD, frames, header};
+use bytes::{Buf, Bytes, BytesMut};
+use std::io;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+const READ_SIZE: usize = 16 << 10;
+/// A buffer that grew beyond this for one large packet is given back.
+const KEEP_SIZE: usize = 256 << 10;
+
+/// One side of a session.
+pub struct Packets {
+    stream: Stream,
+    buffer: BytesMut,
+}
+
+/// A whole payload.
+#[derive(Debug, Clone)]
+pub struct Packet {
+    /// The sequence number of its last frame.
+    pub sequence: u8,
+    /// The payload.
+    pub payload: Bytes,
+}
+
+impl Packets {
+    /// Nothing has been read from the stream yet.
+    pub fn new(stream: Stream) -> Self {
+        Self { stream, buffer: BytesMut::with_capacity(READ_SIZE) }
+    }
+
+    /// What has arrived.
+    pub fn arrived(&self) -> &[u8] {
+        &self.buffer
+    }
+
+    /// The stream, to begin TLS on it; None when bytes arrived that nobody has read.
+    pub fn into_stream(self) -> Option<Stream> {
+        self.buffer.is_empty().then_some(self.stream)
+    }
+
+    /// Is it encrypted?
+    pub fn is_tls(&self) -> bool {
+        self.stream.is_tls()
+    }
+
+    /// Reads more; false at the end of the stream. May be dropped while waiting without losing bytes.
+    pub async fn fill(&mut self) -> io::Result<bool> {
+        if self.buffer.is_empty() && self.buffer.capacity() > KEEP_SIZE {
+            self.buffer = BytesMut::with_capacity(READ_SIZE);
+        }
+        self.buffer.reserve(READ_SIZE);
+        Ok(self.stream.read_buf(&mut self.buffer).await? > 0)
+    }
+
+    /// Reads until so many bytes have arrived.
+    pub async fn fill_to(&mut self, length: usize) -> io::Result<()> {
+        while self.buffer.len() < length {
+            self.buffer.reserve(length - self.buffer.len());
+            if !self.fill().await? {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes bytes that have arrived.
+    pub fn take(&mut self, length: usize) -> Bytes {
+        self.buffer.split_to(length).freeze()
+    }
+
+    /// Reads a whole payload of at most `limit` bytes.
+    pub async fn packet(&mut self, limit: usize) -> io::Result<Packet> {
+        let mut whole: Option<BytesMut> = None;
+        loop {
+            self.fill_to(HEADER).await?;
+            let (length, sequence) = header(&self.buffer).unwrap_or_default();
+            if whole.as_ref().map_or(0, BytesMut::len) + length > limit {
+                return Err(io::Error::new(io::ErrorKind::InvalidData, format!("a packet over {limit} bytes")));
+            }
+            self.fill_to(HEADER + length).await?;
+            self.buffer.advance(HEADER);
+            let part = self.buffer.split_to(length);
+            match &mut whole {
+                None => whole = Some(part),
+                Some(whole) => whole.extend_from_slice(&part),
+            }
+            if length < MAX_PAYLOAD {
+                return Ok(Packet { sequence, payload: whole.unwrap_or_default().freeze() });
+            }
+        }
+    }
+
+    /// Writes bytes that are frames already.
+    pub async fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.stream.write_all(bytes).await?;
+        self.stream.flush().await
+    }
+
+    /// Moves what has arrived here on to the other side.
+    pub async fn pass_on(&mut self, length: usize, to: &mut Self) -> io::Result<()> {
+        if length > 0 {
+            to.write(&self.buffer[..length]).await?;
+            self.buffer.advance(length);
+        }
+        Ok(())
+    }
+
+    /// Writes a payload as frames.
+    pub async fn send(&mut self, payload: &[u8], sequence: u8) -> io::Result<()> {
+        let (bytes, _) = frames(payload, sequence);
+        self.write(&bytes).await
+    }
+
+    /// Ends the connection.
+    pub async fn close(&mut self) {
+        // The peer may be gone already, which is what is wanted.
+        let _ = self.stream.shutdown().await;
+    }
+}

@@ -1,0 +1,14 @@
+//! After the decision: delete undo records, or write the rows back. Any proxy that reaches the database can do it,
+//! on its own connections, any number of times.
+
+mod forget;
+mod guard;
+mod restore;
+mod runner;
+mod sweep;
+
+pub use guard::{Probe, resolve};
+pub use runner::Runner;
+
+/// How long to wait before asking a database again that did not answer.
+pub(crate) const PAUSE: std::time::Duration = std::time::Duration::from_millis(200);

@@ -1,0 +1,120 @@
+//! Carries out the coordinator's tasks: each on its own, but deletions of undo records gathered.
+
+use super::{
+    PAUSE, forget,
+    guard::{Probe, resolve},
+    restore::{Restored, restore},
+    sweep::sweep,
+};
+use crate::backend::Backend;
+use atone_protocol::{BranchId, Client, Task, TaskId, TaskKind, TaskOutcome, Tasks, Xid};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use tokio::sync::{Semaphore, mpsc};
+use tokio::task::JoinSet;
+
+/// Rollbacks and resolutions under way at once, over all databases.
+const AT_ONCE: usize = 16;
+/// Deletions that may wait; more are asked for again later.
+const WAITING: usize = 10_000;
+/// Between two looks for guards and undone records.
+const SWEEP_EVERY: Duration = Duration::from_secs(1);
+
+/// Everything phase two needs.
+pub struct Runner {
+    coordinator: Client,
+    backends: BTreeMap<String, Arc<Backend>>,
+}
+
+type Deletion = (TaskId, Xid, BranchId);
+
+impl Runner {
+    /// For these databases.
+    pub fn new(coordinator: Client, backends: BTreeMap<String, Arc<Backend>>) -> Self {
+        Self { coordinator, backends }
+    }
+
+    /// Runs until the coordinator's client ends. Dropping it is safe at any point: every task comes again.
+    pub async fn run(self, mut tasks: Tasks) {
+        let limit = Arc::new(Semaphore::new(AT_ONCE));
+        let mut running = JoinSet::new();
+        let mut deletions = BTreeMap::new();
+        for (name, backend) in &self.backends {
+            let (sender, receiver) = mpsc::channel(WAITING);
+            deletions.insert(name.clone(), sender);
+            running.spawn(delete(backend.clone(), self.coordinator.clone(), receiver));
+            running.spawn(sweep_for_ever(backend.clone(), self.coordinator.clone()));
+        }
+        while let Some(task) = tasks.next().await {
+            while running.try_join_next().is_some() {}
+            let Some(backend) = self.backends.get(&task.resource).cloned() else {
+                let why = format!("this proxy does not serve '{}'", task.resource);
+                self.coordinator.report(task.id, TaskOutcome::Retry(why));
+                continue;
+            };
+            if task.kind == TaskKind::Forget {
+                let full = deletions.get(&task.resource).is_none_or(|d| d.try_send((task.id, task.xid, task.branch)).is_err());
+                if full {
+                    self.coordinator.report(task.id, TaskOutcome::Retry("too many deletions are waiting".into()));
+                }
+                continue;
+            }
+            let Ok(permit) = limit.clone().acquire_owned().await else { return };
+            let coordinator = self.coordinator.clone();
+            running.spawn(async move {
+                let outcome = perform(&backend, &task).await;
+                coordinator.report(task.id, outcome);
+                drop(permit);
+            });
+        }
+    }
+}
+
+async fn perform(backend: &Backend, task: &Task) -> TaskOutcome {
+    let Task { xid, branch, .. } = *task;
+    let result = match task.kind {
+        TaskKind::Resolve => resolve(backend, xid, branch).await.map(|probe| match probe {
+            Probe::Committed => TaskOutcome::Committed { primary: backend.primary.clone() },
+            Probe::Guarded | Probe::Undone => TaskOutcome::Guarded,
+        }),
+        TaskKind::RollBack => restore(backend, xid, branch).await.map(|restored| match restored {
+            Restored::Done => TaskOutcome::Done,
+            Restored::Blocked(why) => {
+                tracing::error!(%xid, %branch, resource = %backend.name, why, "rollback is blocked: a person must decide");
+                TaskOutcome::Blocked(why)
+            }
+        }),
+        TaskKind::Forget => forget::forget(backend, &[(xid, branch)]).await.map(|()| TaskOutcome::Done),
+    };
+    result.unwrap_or_else(|error| {
+        tracing::warn!(%xid, %branch, %error, "phase two will be tried again");
+        TaskOutcome::Retry(error.to_string())
+    })
+}
+
+/// Deletes undo records as they come, as many as are waiting in one statement.
+async fn delete(backend: Arc<Backend>, coordinator: Client, mut waiting: mpsc::Receiver<Deletion>) {
+    let mut batch = Vec::with_capacity(forget::BATCH);
+    while waiting.recv_many(&mut batch, forget::BATCH).await > 0 {
+        let branches: Vec<(Xid, BranchId)> = batch.iter().map(|d| (d.1, d.2)).collect();
+        let result = forget::forget(&backend, &branches).await;
+        for (task, _, _) in batch.drain(..) {
+            coordinator.report(task, match &result {
+                Ok(()) => TaskOutcome::Done,
+                Err(error) => TaskOutcome::Retry(error.to_string()),
+            });
+        }
+        if let Err(error) = result {
+            tracing::warn!(%error, "undo records will be deleted later");
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+}
+
+async fn sweep_for_ever(backend: Arc<Backend>, coordinator: Client) {
+    loop {
+        tokio::time::sleep(SWEEP_EVERY).await;
+        if let Err(error) = sweep(&backend, &coordinator).await {
+            tracing::debug!(%error, "sweeping will be tried again");
+        }
+    }
+}

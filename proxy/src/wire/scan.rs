@@ -1,0 +1,61 @@
+//! Cheap looks at a statement's text, for sessions outside a global transaction: nothing here parses.
+
+/// Does the text name us anywhere? Only then is it worth cutting into tokens.
+pub fn mentions_atone(text: &[u8]) -> bool {
+    text.windows(5).any(|w| (w[0] | 0x20) == b'a' && w.eq_ignore_ascii_case(b"atone"))
+}
+
+/// Does the text name us as something other than a string or comment: a schema, a table, a function?
+pub fn names_schema(text: &[u8]) -> bool {
+    use atone_undo_log::sql::{Kind, SqlMode, tokens};
+    let Ok(tokens) = tokens(text, SqlMode::default()) else { return true };
+    tokens.iter().any(|t| {
+        let word = t.text(text);
+        let bare = word.strip_prefix(b"`").and_then(|w| w.strip_suffix(b"`")).unwrap_or(word);
+        let quoted = word.strip_prefix(b"\"").and_then(|w| w.strip_suffix(b"\"")).unwrap_or(bare);
+        matches!(t.kind, Kind::Word | Kind::Quoted | Kind::String) && quoted.eq_ignore_ascii_case(b"atone")
+    })
+}
+
+/// What a statement may do to the session besides reading and writing rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Effect {
+    /// Nothing.
+    None,
+    /// Settings such as sql_mode, character sets or the default schema may change.
+    Settings,
+    /// That, and temporary tables may come to be.
+    TemporaryTables,
+}
+
+/// The effect of a text of one or more statements, by its first word.
+pub fn effect(text: &[u8], multi_statements: bool) -> Effect {
+    const QUIET: [&[u8]; 13] = [
+        b"SELECT", b"INSERT", b"UPDATE", b"DELETE", b"REPLACE", b"COMMIT", b"ROLLBACK", b"BEGIN", b"START", b"SHOW",
+        b"EXPLAIN", b"SAVEPOINT", b"RELEASE",
+    ];
+    let inner = text.strip_suffix(b";").unwrap_or(text);
+    if multi_statements && inner.contains(&b';') {
+        return Effect::TemporaryTables;
+    }
+    let word = first_word(text);
+    if QUIET.iter().any(|q| word.eq_ignore_ascii_case(q)) {
+        return Effect::None;
+    }
+    let settings: [&[u8]; 2] = [b"SET", b"USE"];
+    if settings.iter().any(|s| word.eq_ignore_ascii_case(s)) { Effect::Settings } else { Effect::TemporaryTables }
+}
+
+/// The first word behind blanks and plain comments; empty when something else comes first.
+pub fn first_word(text: &[u8]) -> &[u8] {
+    let mut rest = text.trim_ascii_start();
+    while let Some(inside) = rest.strip_prefix(b"/*") {
+        if matches!(inside.first(), Some(b'!' | b'M')) {
+            return b"";
+        }
+        let Some(end) = inside.windows(2).position(|w| w == b"*/") else { return b"" };
+        rest = inside[end + 2..].trim_ascii_start();
+    }
+    let length = rest.iter().take_while(|b| b.is_ascii_alphabetic()).count();
+    &rest[..length]
+}

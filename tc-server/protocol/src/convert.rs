@@ -1,0 +1,265 @@
+//! Wire to domain and back: the one boundary that owns the bytes. What does not make sense is refused here, with
+//! a sentence, so that nothing behind it has to look at a message twice.
+
+use crate::messages::{Answer, FromProxy, Register, Request, Resource, Task, TaskId, TaskKind, TaskOutcome};
+use crate::wire::{self, answer, coordinator_message, proxy_message, refusal, task_report};
+use crate::{BranchId, LockKey, Refusal, TxStatus, VERSION, Xid};
+use std::time::Duration;
+
+/// The message makes no sense.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct WireError(String);
+
+fn missing(what: &str) -> WireError {
+    WireError(format!("a message without {what}; the other side speaks another version than {VERSION}"))
+}
+
+fn xid(text: &str) -> Result<Xid, WireError> {
+    text.parse().map_err(|error| WireError(format!("{error}")))
+}
+
+fn ms(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+impl From<LockKey> for wire::LockKey {
+    fn from(k: LockKey) -> Self {
+        Self { table: k.table, index: k.index, key: k.key, shown: k.shown }
+    }
+}
+
+impl From<wire::LockKey> for LockKey {
+    fn from(k: wire::LockKey) -> Self {
+        Self { table: k.table, index: k.index, key: k.key, shown: k.shown }
+    }
+}
+
+impl From<TxStatus> for wire::TxStatus {
+    fn from(status: TxStatus) -> Self {
+        match status {
+            TxStatus::Active => Self::Active,
+            TxStatus::Committed => Self::Committed,
+            TxStatus::RollingBack => Self::RollingBack,
+            TxStatus::Blocked => Self::Blocked,
+            TxStatus::RolledBack => Self::RolledBack,
+        }
+    }
+}
+
+fn wire_status(status: TxStatus) -> i32 {
+    wire::TxStatus::from(status).into()
+}
+
+fn status(number: i32) -> Result<TxStatus, WireError> {
+    match wire::TxStatus::try_from(number) {
+        Ok(wire::TxStatus::Active) => Ok(TxStatus::Active),
+        Ok(wire::TxStatus::Committed) => Ok(TxStatus::Committed),
+        Ok(wire::TxStatus::RollingBack) => Ok(TxStatus::RollingBack),
+        Ok(wire::TxStatus::Blocked) => Ok(TxStatus::Blocked),
+        Ok(wire::TxStatus::RolledBack) => Ok(TxStatus::RolledBack),
+        Ok(wire::TxStatus::Unknown) | Err(_) => Err(missing("a known status")),
+    }
+}
+
+/// The body of a request, without its id.
+pub fn request_to_wire(request: Request) -> proxy_message::Body {
+    use proxy_message::Body;
+    match request {
+        Request::Begin { xid, name, timeout } => {
+            Body::Begin(wire::Begin { xid: xid.to_string(), name, timeout_ms: ms(timeout) })
+        }
+        Request::Register(r) => Body::Register(wire::Register {
+            xid: r.xid.to_string(),
+            branch: r.branch.as_u64(),
+            resource: r.resource,
+            keys: r.keys.into_iter().map(Into::into).collect(),
+            wait_ms: ms(r.wait),
+        }),
+        Request::Failed { xid, branch } => {
+            Body::Failed(wire::Failed { xid: xid.to_string(), branch: branch.as_u64() })
+        }
+        Request::Commit { xid } => Body::Commit(wire::Commit { xid: xid.to_string() }),
+        Request::Rollback { xid, reason, wait } => {
+            Body::Rollback(wire::Rollback { xid: xid.to_string(), reason, wait_ms: ms(wait) })
+        }
+        Request::StatusOf { xid } => Body::StatusOf(wire::StatusOf { xid: xid.to_string() }),
+    }
+}
+
+/// Anything a proxy says, as a message.
+pub fn proxy_to_wire(message: FromProxy) -> wire::ProxyMessage {
+    use proxy_message::Body;
+    let (id, body) = match message {
+        FromProxy::Hello { version, proxy, resources } => {
+            let resources =
+                resources.into_iter().map(|r| wire::Resource { name: r.name, primary: r.primary }).collect();
+            (0, Body::Hello(wire::Hello { version, proxy, resources }))
+        }
+        FromProxy::Request(id, request) => (id, request_to_wire(request)),
+        FromProxy::Settled { xid, branch, resource, primary } => {
+            let branch = branch.as_u64();
+            (0, Body::Settled(wire::Settled { xid: xid.to_string(), branch, resource, primary }))
+        }
+        FromProxy::Report(task, outcome) => {
+            (0, Body::TaskReport(wire::TaskReport { task: task.0, outcome: Some(outcome_to_wire(outcome)) }))
+        }
+    };
+    wire::ProxyMessage { id, body: Some(body) }
+}
+
+fn outcome_to_wire(outcome: TaskOutcome) -> task_report::Outcome {
+    match outcome {
+        TaskOutcome::Done => task_report::Outcome::Done(wire::Done {}),
+        TaskOutcome::Committed { primary } => task_report::Outcome::Committed(primary),
+        TaskOutcome::Guarded => task_report::Outcome::Guarded(wire::Done {}),
+        TaskOutcome::Blocked(why) => task_report::Outcome::Blocked(why),
+        TaskOutcome::Retry(why) => task_report::Outcome::Retry(why),
+    }
+}
+
+/// Reads what a proxy said.
+pub fn proxy_from_wire(message: wire::ProxyMessage) -> Result<FromProxy, WireError> {
+    use proxy_message::Body;
+    let request = match message.body.ok_or_else(|| missing("a body"))? {
+        Body::Hello(h) => {
+            let resources =
+                h.resources.into_iter().map(|r| Resource { name: r.name, primary: r.primary }).collect();
+            return Ok(FromProxy::Hello { version: h.version, proxy: h.proxy, resources });
+        }
+        Body::Settled(s) => {
+            return Ok(FromProxy::Settled {
+                xid: xid(&s.xid)?,
+                branch: BranchId::new(s.branch),
+                resource: s.resource,
+                primary: s.primary,
+            });
+        }
+        Body::TaskReport(r) => {
+            let outcome = match r.outcome.ok_or_else(|| missing("an outcome"))? {
+                task_report::Outcome::Done(_) => TaskOutcome::Done,
+                task_report::Outcome::Committed(primary) => TaskOutcome::Committed { primary },
+                task_report::Outcome::Guarded(_) => TaskOutcome::Guarded,
+                task_report::Outcome::Blocked(why) => TaskOutcome::Blocked(why),
+                task_report::Outcome::Retry(why) => TaskOutcome::Retry(why),
+            };
+            return Ok(FromProxy::Report(TaskId(r.task), outcome));
+        }
+        Body::Begin(b) => {
+            Request::Begin { xid: xid(&b.xid)?, name: b.name, timeout: Duration::from_millis(b.timeout_ms) }
+        }
+        Body::Register(r) => Request::Register(Register {
+            xid: xid(&r.xid)?,
+            branch: BranchId::new(r.branch),
+            resource: r.resource,
+            keys: r.keys.into_iter().map(Into::into).collect(),
+            wait: Duration::from_millis(r.wait_ms),
+        }),
+        Body::Failed(f) => Request::Failed { xid: xid(&f.xid)?, branch: BranchId::new(f.branch) },
+        Body::Commit(c) => Request::Commit { xid: xid(&c.xid)? },
+        Body::Rollback(r) => {
+            Request::Rollback { xid: xid(&r.xid)?, reason: r.reason, wait: Duration::from_millis(r.wait_ms) }
+        }
+        Body::StatusOf(s) => Request::StatusOf { xid: xid(&s.xid)? },
+    };
+    Ok(FromProxy::Request(message.id, request))
+}
+
+/// The answer to the request `id`.
+pub fn answer_to_wire(id: u64, answer: Answer) -> wire::CoordinatorMessage {
+    let body = match answer {
+        Answer::Registered(sequence) => answer::Body::Registered(wire::Registered { sequence }),
+        Answer::Status(status, reason) => {
+            answer::Body::Status(wire::Status { status: wire_status(status), reason })
+        }
+        Answer::Refused(refusal) => refused(refusal_to_wire(refusal)),
+        Answer::Done => answer::Body::Done(wire::Done {}),
+        Answer::Unavailable(why) => refused(refusal::Body::Unavailable(why)),
+        Answer::NotLeader(leader) => refused(refusal::Body::NotLeader(wire::NotLeader { leader })),
+    };
+    let answer = wire::Answer { body: Some(body) };
+    wire::CoordinatorMessage { id, body: Some(coordinator_message::Body::Answer(answer)) }
+}
+
+fn refused(body: refusal::Body) -> answer::Body {
+    answer::Body::Refusal(wire::Refusal { body: Some(body) })
+}
+
+fn refusal_to_wire(refusal: Refusal) -> refusal::Body {
+    match refusal {
+        Refusal::Unknown => refusal::Body::Unknown(wire::UnknownTransaction {}),
+        Refusal::Finished { status, reason } => {
+            refusal::Body::Finished(wire::Finished { status: wire_status(status), reason })
+        }
+        Refusal::Conflict { key, holder, holder_status, deadlock } => {
+            refusal::Body::Conflict(wire::Conflict {
+                key: Some(key.into()),
+                holder: holder.to_string(),
+                holder_status: wire_status(holder_status),
+                deadlock,
+            })
+        }
+        Refusal::RollbackOnly { reason } => refusal::Body::RollbackOnly(wire::RollbackOnly { reason }),
+        Refusal::Invalid(why) => refusal::Body::Invalid(why),
+    }
+}
+
+/// Reads an answer.
+pub fn answer_from_wire(answer: wire::Answer) -> Result<Answer, WireError> {
+    Ok(match answer.body.ok_or_else(|| missing("an answer"))? {
+        answer::Body::Registered(r) => Answer::Registered(r.sequence),
+        answer::Body::Status(s) => Answer::Status(status(s.status)?, s.reason),
+        answer::Body::Done(_) => Answer::Done,
+        answer::Body::Refusal(r) => refusal_from_wire(r)?,
+    })
+}
+
+fn refusal_from_wire(refusal: wire::Refusal) -> Result<Answer, WireError> {
+    Ok(Answer::Refused(match refusal.body.ok_or_else(|| missing("a refusal"))? {
+        refusal::Body::Unknown(_) => Refusal::Unknown,
+        refusal::Body::Finished(f) => Refusal::Finished { status: status(f.status)?, reason: f.reason },
+        refusal::Body::Conflict(c) => Refusal::Conflict {
+            key: c.key.ok_or_else(|| missing("the key of a conflict"))?.into(),
+            holder: xid(&c.holder)?,
+            holder_status: status(c.holder_status)?,
+            deadlock: c.deadlock,
+        },
+        refusal::Body::RollbackOnly(r) => Refusal::RollbackOnly { reason: r.reason },
+        refusal::Body::Invalid(why) => Refusal::Invalid(why),
+        refusal::Body::Unavailable(why) => return Ok(Answer::Unavailable(why)),
+        refusal::Body::NotLeader(n) => return Ok(Answer::NotLeader(n.leader)),
+    }))
+}
+
+/// A task, as a message.
+pub fn task_to_wire(task: Task) -> wire::CoordinatorMessage {
+    let kind = match task.kind {
+        TaskKind::Resolve => wire::TaskKind::Resolve,
+        TaskKind::RollBack => wire::TaskKind::RollBack,
+        TaskKind::Forget => wire::TaskKind::Forget,
+    };
+    let task = wire::Task {
+        task: task.id.0,
+        xid: task.xid.to_string(),
+        branch: task.branch.as_u64(),
+        resource: task.resource,
+        kind: kind.into(),
+    };
+    wire::CoordinatorMessage { id: 0, body: Some(coordinator_message::Body::Task(task)) }
+}
+
+/// Reads a task.
+pub fn task_from_wire(task: wire::Task) -> Result<Task, WireError> {
+    let kind = match wire::TaskKind::try_from(task.kind).map_err(|_| missing("a known kind of task"))? {
+        wire::TaskKind::Resolve => TaskKind::Resolve,
+        wire::TaskKind::RollBack => TaskKind::RollBack,
+        wire::TaskKind::Forget => TaskKind::Forget,
+    };
+    Ok(Task {
+        id: TaskId(task.task),
+        xid: xid(&task.xid)?,
+        branch: BranchId::new(task.branch),
+        resource: task.resource,
+        kind,
+    })
+}

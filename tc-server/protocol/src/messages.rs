@@ -1,0 +1,164 @@
+//! What proxy and coordinator say to each other, as types of the domain. Their bytes are `convert`'s business.
+
+use crate::{BranchId, LockKey, Refusal, TxStatus, Xid};
+use std::time::Duration;
+
+/// A database behind a proxy, as the proxy sees it now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Resource {
+    /// The name in the proxy's configuration.
+    pub name: String,
+    /// Identity of the database primary; hints made on another primary are void.
+    pub primary: String,
+}
+
+/// Asks for a branch and its locks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Register {
+    /// The transaction.
+    pub xid: Xid,
+    /// The attempt at a local transaction.
+    pub branch: BranchId,
+    /// Where it runs.
+    pub resource: String,
+    /// All it wrote.
+    pub keys: Vec<LockKey>,
+    /// How long to queue for keys that others hold; the coordinator caps it.
+    pub wait: Duration,
+}
+
+/// A request that is answered exactly once.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Request {
+    /// A transaction begins.
+    Begin {
+        /// Its name for ever, drawn by the asker.
+        xid: Xid,
+        /// What people call it.
+        name: String,
+        /// How long it may stay undecided.
+        timeout: Duration,
+    },
+    /// A branch wants to commit locally.
+    Register(Register),
+    /// A registered branch did not commit locally, and never will.
+    Failed {
+        /// The transaction.
+        xid: Xid,
+        /// The branch.
+        branch: BranchId,
+    },
+    /// Decide to commit.
+    Commit {
+        /// The transaction.
+        xid: Xid,
+    },
+    /// Decide to roll back.
+    Rollback {
+        /// The transaction.
+        xid: Xid,
+        /// Why, for people.
+        reason: String,
+        /// How long to wait for its branches before answering "rolling back".
+        wait: Duration,
+    },
+    /// Where does it stand?
+    StatusOf {
+        /// The transaction.
+        xid: Xid,
+    },
+}
+
+/// Everything a proxy says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FromProxy {
+    /// First of a stream.
+    Hello {
+        /// Version of the contract.
+        version: u32,
+        /// A name for logs.
+        proxy: String,
+        /// The databases it reaches.
+        resources: Vec<Resource>,
+    },
+    /// To be answered under this id.
+    Request(u64, Request),
+    /// Hint: a branch is locally committed.
+    Settled {
+        /// The transaction.
+        xid: Xid,
+        /// The branch.
+        branch: BranchId,
+        /// Where it ran.
+        resource: String,
+        /// The primary it was committed on.
+        primary: String,
+    },
+    /// How a task ended.
+    Report(TaskId, TaskOutcome),
+}
+
+/// The coordinator's answer to a request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Answer {
+    /// A branch is registered under this sequence number.
+    Registered(u64),
+    /// Where the transaction stands, and why.
+    Status(TxStatus, String),
+    /// No.
+    Refused(Refusal),
+    /// Noted.
+    Done,
+    /// Outcome unknown: ask again with the same ids.
+    Unavailable(String),
+    /// Ask this address instead; empty when nobody leads.
+    NotLeader(String),
+}
+
+/// Names a task while it is outstanding.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TaskId(pub u64);
+
+/// What phase two asks of a proxy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum TaskKind {
+    /// Guard insert, then say whether the branch is locally committed.
+    Resolve,
+    /// Guard insert, then undo.
+    RollBack,
+    /// The transaction is committed: delete the undo record.
+    Forget,
+}
+
+/// A piece of phase two; repeated until it is reported, so it must be idempotent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Task {
+    /// To report under.
+    pub id: TaskId,
+    /// The transaction.
+    pub xid: Xid,
+    /// The branch.
+    pub branch: BranchId,
+    /// Where it ran.
+    pub resource: String,
+    /// What to do.
+    pub kind: TaskKind,
+}
+
+/// How a task ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TaskOutcome {
+    /// `RollBack` or `Forget` is done.
+    Done,
+    /// `Resolve`: the undo record is there, so the branch is locally committed.
+    Committed {
+        /// The primary that was asked.
+        primary: String,
+    },
+    /// `Resolve`: it can never commit any more.
+    Guarded,
+    /// `RollBack`: a person is needed, and why.
+    Blocked(String),
+    /// Not now, and why.
+    Retry(String),
+}

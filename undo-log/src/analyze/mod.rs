@@ -1,0 +1,29 @@
+//! What does a statement do? From text to [`Class`], and for a write to [`Write`].
+//!
+//! Two readers must agree on every name before a write is protected: our own walk over the tokens, which also
+//! finds the byte positions from which text is later spliced, and sqlparser. Meaning is never taken from either
+//! reader's rendering: conditions and values travel as the original bytes.
+
+mod classify;
+mod control;
+mod functions;
+mod names;
+mod second_reader;
+mod write;
+
+pub use classify::{Class, Completion, classify, split};
+pub use control::{Argument, Control};
+pub use functions::{Call, calls, is_builtin};
+pub use names::TableName;
+pub use write::{Row, Rows, Value, ValueKind, Verb, Write, analyze_write};
+
+/// The statement cannot be protected inside a global transaction; the sentence says what about it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Unsupported(pub String);
+
+impl Unsupported {
+    pub(crate) fn new(what: impl Into<String>) -> Self {
+        Self(what.into())
+    }
+}

@@ -1,0 +1,17 @@
+//! How rows are read so that nothing of them is lost, and what their lock keys are.
+//!
+//! An image is read in the text protocol through expressions that turn every stored value into exact bytes,
+//! whatever the session's time zone, character set or float format (see [`ColumnKind`]).
+
+mod column;
+mod key;
+mod query;
+pub(crate) use query::where_key;
+mod table;
+
+pub use column::ColumnKind;
+pub use key::{Canonical, KeyValue, key_literal};
+pub use query::{
+    captured_keys, decode, image_of_inserts, image_of_rows, image_of_write, on_captured_rows, rows_in_order,
+};
+pub use table::{Captured, Column, Key, KeyPart, Row, Table};

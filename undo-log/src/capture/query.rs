@@ -1,0 +1,148 @@
+//! The queries that read images, and what comes back from them.
+
+use super::{Captured, Row, Table, key};
+use crate::{
+    analyze::{Verb, Write},
+    sql::identifier,
+};
+use std::fmt::Write as _;
+use std::ops::Range;
+
+/// Rows looked up by one query; more are asked for in several.
+const ROWS_PER_QUERY: usize = 500;
+
+fn select_list(table: &Table) -> String {
+    let columns = table.columns.iter().map(|c| c.kind.expression(&c.name));
+    columns.chain(key::weight_expressions(table)).collect::<Vec<_>>().join(", ")
+}
+
+/// Copies a part of the statement, each parameter replaced by its literal.
+fn splice(sql: &str, part: Range<usize>, write: &Write, params: &[String]) -> String {
+    let mut text = String::with_capacity(part.len() + 32);
+    let mut at = part.start;
+    for (place, literal) in write.params.iter().zip(params).filter(|(p, _)| part.contains(p)) {
+        text.push_str(&sql[at..*place]);
+        text.push_str(literal);
+        at = place + 1;
+    }
+    text.push_str(&sql[at..part.end]);
+    text
+}
+
+/// Locks and reads the rows that an UPDATE or DELETE is about to change, in its own order.
+/// `params` are the literals for the statement's parameters.
+pub fn image_of_write(table: &Table, sql: &str, write: &Write, params: &[String]) -> String {
+    let mut query = format!("SELECT {} FROM {}", select_list(table), &sql[write.target.clone()]);
+    if let Some(tail) = write.tail.clone() {
+        query.push(' ');
+        query.push_str(&splice(sql, tail, write, params));
+    }
+    // A newline, because the tail may end in a `-- comment`.
+    query.push_str("\nFOR UPDATE");
+    query
+}
+
+/// The UPDATE or DELETE again, on exactly the rows that were captured: for tails that might pick others the
+/// second time.
+pub fn on_captured_rows(
+    table: &Table,
+    sql: &str,
+    write: &Write,
+    params: &[String],
+    captured: &[Captured],
+) -> Option<String> {
+    let tail = write.tail.clone()?;
+    let mut text = splice(sql, 0..tail.start, write, params);
+    let keys =
+        captured.iter().map(|c| literals(table, &table.key_values(&c.row))).collect::<Option<Vec<_>>>()?;
+    let _ = write!(text, " WHERE {}", condition(table, &keys));
+    if let Some(order) = write.order.clone() {
+        text.push(' ');
+        text.push_str(&splice(sql, order, write, params));
+    }
+    debug_assert!(write.verb != Verb::Insert);
+    Some(text)
+}
+
+/// Locks and reads rows by key; several queries when there are many. None when a key's value is damaged.
+pub fn image_of_rows(table: &Table, keys: &[Vec<Vec<u8>>]) -> Option<Vec<String>> {
+    let literals = keys
+        .iter()
+        .map(|key| literals(table, &key.iter().map(Vec::as_slice).collect::<Vec<_>>()))
+        .collect::<Option<Vec<_>>>()?;
+    Some(image_of_inserts(table, &literals))
+}
+
+/// Locks and reads rows by key literals.
+pub fn image_of_inserts(table: &Table, keys: &[Vec<String>]) -> Vec<String> {
+    let query = |keys: &[Vec<String>]| {
+        format!(
+            "SELECT {} FROM {}.{} FORCE INDEX ({}) WHERE {} FOR UPDATE",
+            select_list(table),
+            identifier(&table.schema),
+            identifier(&table.name),
+            identifier(&table.key.name),
+            condition(table, keys)
+        )
+    };
+    keys.chunks(ROWS_PER_QUERY).map(query).collect()
+}
+
+/// The literals of a row's key values.
+fn literals(table: &Table, key: &[&[u8]]) -> Option<Vec<String>> {
+    table
+        .key
+        .parts
+        .iter()
+        .zip(key)
+        .map(|(part, value)| table.columns[part.column].kind.literal(value))
+        .collect()
+}
+
+/// `WHERE` of a row by its key, for reverse SQL.
+pub(crate) fn where_key(table: &Table, key: &[Vec<u8>]) -> Option<String> {
+    let literals = literals(table, &key.iter().map(Vec::as_slice).collect::<Vec<_>>())?;
+    Some(condition(table, &[literals]))
+}
+
+fn condition(table: &Table, keys: &[Vec<String>]) -> String {
+    let names: Vec<String> =
+        table.key.parts.iter().map(|p| identifier(&table.columns[p.column].name)).collect();
+    if keys.is_empty() {
+        return "FALSE".into();
+    }
+    if let [name] = names.as_slice() {
+        let list: Vec<&str> = keys.iter().map(|k| k[0].as_str()).collect();
+        return format!("{name} IN ({})", list.join(", "));
+    }
+    // MariaDB does not use an index for (a, b) IN (…).
+    let row = |key: &Vec<String>| {
+        let parts: Vec<String> = names.iter().zip(key).map(|(n, v)| format!("{n} = {v}")).collect();
+        format!("({})", parts.join(" AND "))
+    };
+    keys.iter().map(row).collect::<Vec<_>>().join(" OR ")
+}
+
+/// One row of an image query. None when it has not the columns that were asked for.
+pub fn decode(table: &Table, mut values: Vec<Option<Vec<u8>>>) -> Option<Captured> {
+    if values.len() != table.columns.len() + key::weight_expressions(table).len() {
+        return None;
+    }
+    let weights = values.split_off(table.columns.len());
+    let row = Row(values);
+    let mut keys = key::canonical_keys(table, &row, &weights).into_iter();
+    let key = keys.next()??;
+    Some(Captured { row, key, uniques: keys.flatten().collect() })
+}
+
+/// The key values of captured rows, for asking for them again.
+pub fn captured_keys(table: &Table, rows: &[Captured]) -> Vec<Vec<Vec<u8>>> {
+    rows.iter().map(|c| table.key_values(&c.row).into_iter().map(<[u8]>::to_vec).collect()).collect()
+}
+
+/// Sorts rows read by key into the order asked for by their canonical keys; None for a row that is not there.
+pub fn rows_in_order(wanted: &[&super::Canonical], read: Vec<Captured>) -> Vec<Option<Captured>> {
+    let mut by_key: std::collections::BTreeMap<Vec<u8>, Captured> =
+        read.into_iter().map(|c| (c.key.bytes.clone(), c)).collect();
+    wanted.iter().map(|key| by_key.remove(&key.bytes)).collect()
+}

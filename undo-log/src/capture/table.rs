@@ -1,0 +1,86 @@
+//! A table as the catalogue describes it, and its rows as images hold them.
+
+use super::{Canonical, ColumnKind};
+
+/// A table whose rows can be captured. Generated columns are not here: they follow from the others.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Table {
+    /// The schema, as the catalogue spells it.
+    pub schema: String,
+    /// The table, as the catalogue spells it.
+    pub name: String,
+    /// The stored columns, in the table's order.
+    pub columns: Vec<Column>,
+    /// What names a row: the primary key, or a unique key without NULLs.
+    pub key: Key,
+    /// The other unique keys: their values are locked as well.
+    pub uniques: Vec<Key>,
+    /// The column that the server numbers.
+    pub auto_increment: Option<usize>,
+    /// Every column's name, generated ones too, in the order of INSERT without a column list.
+    pub insert_order: Vec<String>,
+}
+
+/// A stored column.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Column {
+    /// As the catalogue spells it.
+    pub name: String,
+    /// How it is read and written.
+    pub kind: ColumnKind,
+}
+
+/// A unique key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Key {
+    /// Its name; `PRIMARY` for the primary key.
+    pub name: String,
+    /// Its columns.
+    pub parts: Vec<KeyPart>,
+}
+
+/// A column of a key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeyPart {
+    /// Index into [`Table::columns`].
+    pub column: usize,
+    /// Only so many first characters (bytes, for binary columns) are in the key.
+    pub prefix: Option<u32>,
+}
+
+/// An image of one row: a value per column of [`Table::columns`], in its exact form.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Row(pub Vec<Option<Vec<u8>>>);
+
+/// A row as it was read, with its lock keys.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Captured {
+    /// Its image.
+    pub row: Row,
+    /// What names it, in canonical form; equal exactly when the database calls the keys equal.
+    pub key: Canonical,
+    /// The values of the other unique keys, those without NULL.
+    pub uniques: Vec<Canonical>,
+}
+
+impl Table {
+    /// The stored column of this name; MySQL's column names do not tell case apart.
+    pub fn column(&self, name: &str) -> Option<usize> {
+        let name = name.to_lowercase();
+        self.columns.iter().position(|c| c.name.to_lowercase() == name)
+    }
+
+    /// `schema.table`, for people and lock keys.
+    pub fn full_name(&self) -> String {
+        format!("{}.{}", self.schema, self.name)
+    }
+
+    /// The values of the key's columns of a row.
+    pub fn key_values<'r>(&self, row: &'r Row) -> Vec<&'r [u8]> {
+        self.key.parts.iter().map(|p| row.0[p.column].as_deref().unwrap_or_default()).collect()
+    }
+
+    pub(super) fn keys(&self) -> impl Iterator<Item = &Key> {
+        std::iter::once(&self.key).chain(&self.uniques)
+    }
+}

@@ -1,0 +1,129 @@
+//! Undoing a record: is every row as the branch left it, and which statements put it back?
+
+use crate::{
+    capture::{Row, Table},
+    record::{Touched, UndoRecord},
+    sql::identifier,
+};
+
+/// What the rows, read under lock, allow.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// Run these statements in this order; afterwards each row must read as [`first_images`] says.
+    Undo(Vec<String>),
+    /// A row was changed by someone else: a person must decide.
+    Dirty(Vec<Dirty>),
+    /// The record does not fit the table's columns.
+    Damaged(String),
+}
+
+/// A row that is neither as the branch left it nor as it was before.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Dirty {
+    /// `schema.table`.
+    pub table: String,
+    /// The key.
+    pub key: String,
+    /// The columns that differ from how the branch left them; empty when the whole row came or went.
+    pub columns: Vec<String>,
+    /// What happened to it.
+    pub what: &'static str,
+}
+
+impl std::fmt::Display for Dirty {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} row {} {}", self.table, self.key, self.what)?;
+        if self.columns.is_empty() { Ok(()) } else { write!(f, " ({})", self.columns.join(", ")) }
+    }
+}
+
+/// How each row must read after the undo: as it was before the branch's first change.
+pub fn first_images(record: &UndoRecord) -> Vec<Option<&Row>> {
+    let mut first = vec![None; record.rows.len()];
+    for change in record.changes.iter().rev() {
+        first[change.row as usize] = Some(change.before.as_ref());
+    }
+    record.rows.iter().zip(first).map(|(row, first)| first.unwrap_or(row.after.as_ref())).collect()
+}
+
+/// Compares the rows as they are now (in the order of the record's rows) and plans the undo. `tables` are the
+/// record's tables as the catalogue describes them now, of the same shape.
+pub fn reverse(record: &UndoRecord, tables: &[Table], current: &[Option<Row>]) -> Verdict {
+    let first = first_images(record);
+    let mut dirty = Vec::new();
+    let mut skip = Vec::with_capacity(record.rows.len());
+    for ((touched, current), first) in record.rows.iter().zip(current).zip(&first) {
+        let as_left = touched.after == *current;
+        skip.push(!as_left);
+        if !as_left && current.as_ref() != *first {
+            dirty.push(describe(&tables[touched.table as usize], touched, current.as_ref()));
+        }
+    }
+    if !dirty.is_empty() {
+        return Verdict::Dirty(dirty);
+    }
+    let mut state: Vec<Option<&Row>> = record.rows.iter().map(|r| r.after.as_ref()).collect();
+    let mut statements = Vec::new();
+    for change in record.changes.iter().rev() {
+        let at = change.row as usize;
+        let touched = &record.rows[at];
+        let before = change.before.as_ref();
+        if !skip[at] {
+            match statement(&tables[touched.table as usize], touched, state[at], before) {
+                Ok(statement) => statements.extend(statement),
+                Err(damaged) => return Verdict::Damaged(damaged),
+            }
+        }
+        state[at] = before;
+    }
+    Verdict::Undo(statements)
+}
+
+fn describe(table: &Table, touched: &Touched, current: Option<&Row>) -> Dirty {
+    let (what, columns) = match (&touched.after, current) {
+        (Some(after), Some(current)) => {
+            let differs = |n: &usize| after.0[*n] != current.0[*n];
+            let columns =
+                (0..table.columns.len()).filter(differs).map(|n| table.columns[n].name.clone()).collect();
+            ("was changed by someone else", columns)
+        }
+        (Some(_), None) => ("was deleted by someone else", Vec::new()),
+        (None, _) => ("was inserted again by someone else", Vec::new()),
+    };
+    Dirty { table: table.full_name(), key: touched.shown.clone(), columns, what }
+}
+
+/// The statement that takes a row from one state to another; nothing when they are the same.
+fn statement(
+    table: &Table,
+    touched: &Touched,
+    from: Option<&Row>,
+    to: Option<&Row>,
+) -> Result<Option<String>, String> {
+    let damaged =
+        || format!("a value of {} row {} is not of its column's type", table.full_name(), touched.shown);
+    let target = format!("{}.{}", identifier(&table.schema), identifier(&table.name));
+    let key = || crate::capture::where_key(table, &touched.key).ok_or_else(damaged);
+    let values = |row: &Row| -> Result<Vec<String>, String> {
+        let literal = |(c, v): (&crate::capture::Column, &Option<Vec<u8>>)| match v {
+            None => Ok("NULL".to_owned()),
+            Some(v) => c.kind.literal(v).ok_or_else(damaged),
+        };
+        table.columns.iter().zip(&row.0).map(literal).collect()
+    };
+    let names = || table.columns.iter().map(|c| identifier(&c.name));
+    Ok(match (from, to) {
+        (None, None) => None,
+        (Some(from), Some(to)) if from == to => None,
+        (Some(_), None) => Some(format!("DELETE FROM {target} WHERE {}", key()?)),
+        (None, Some(to)) => {
+            let names: Vec<String> = names().collect();
+            Some(format!("INSERT INTO {target} ({}) VALUES ({})", names.join(", "), values(to)?.join(", ")))
+        }
+        // Every column is written, so that one with ON UPDATE CURRENT_TIMESTAMP keeps its old value.
+        (Some(_), Some(to)) => {
+            let pairs: Vec<String> = names().zip(values(to)?).map(|(n, v)| format!("{n} = {v}")).collect();
+            Some(format!("UPDATE {target} SET {} WHERE {}", pairs.join(", "), key()?))
+        }
+    })
+}
