@@ -40,7 +40,7 @@ impl fmt::Display for TxStatus {
 }
 
 /// Why the coordinator did not do what was asked.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 pub enum Refusal {
     /// Never begun, or forgotten since.
     #[error("no such global transaction")]

@@ -1,0 +1,186 @@
+//! The driver: takes in effects and reports, wakes waiters, gives out tasks, and lets time pass.
+
+use super::Leader;
+use super::memory::{Memory, holder};
+use super::proxies::SessionId;
+use crate::state::{Decision, Effects, Entry, State};
+use atone_protocol::{
+    BranchId, Refusal, Resource, Task, TaskId, TaskKind, TaskOutcome, TxStatus, Xid, failpoint,
+};
+use std::collections::BTreeMap;
+use std::time::Duration;
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+
+/// How exact deadlines are.
+const TICK: Duration = Duration::from_millis(50);
+/// Without any event the driver looks again after this.
+const IDLE: Duration = Duration::from_secs(1);
+
+impl Leader {
+    /// Drives for ever.
+    pub async fn drive(&self) {
+        loop {
+            let effects = self.inbox.take();
+            let can_pump = self.with(|state, memory| {
+                absorb(state, memory, effects);
+                for (session, task) in memory.jobs.expire(Instant::now()) {
+                    memory.release(session, task);
+                }
+                memory.can_pump()
+            });
+            if can_pump {
+                failpoint::reach("tc.before_dispatch").await;
+                self.memory().pump(Instant::now());
+            }
+            let idle = Instant::now() + IDLE;
+            let due = self.memory().jobs.next_due().unwrap_or(idle).min(idle);
+            let _ = tokio::time::timeout_at(due, self.inbox.wake.notified()).await;
+        }
+    }
+
+    /// Proposes what proxies have reported, all that is there in one go, for ever.
+    pub async fn conclude(&self) {
+        loop {
+            let reports = std::mem::take(&mut self.memory().reports);
+            if reports.is_empty() {
+                self.reported.notified().await;
+                continue;
+            }
+            let (entries, keys): (Vec<_>, Vec<_>) = reports.into_iter().unzip();
+            if let Err(error) = self.node.proposer.propose_all(gather(entries)).await {
+                tracing::warn!("reports of proxies not noted, their tasks will be repeated: {error}");
+                let mut memory = self.memory();
+                keys.into_iter().for_each(|key| memory.jobs.requeue(key));
+            }
+        }
+    }
+
+    /// Lets deadlines fall and outcomes be forgotten, for ever. Nothing is logged while nothing is due.
+    pub async fn tick(&self) {
+        loop {
+            tokio::time::sleep(TICK).await;
+            let now = self.now();
+            if self.node.read(|state| state.due(now))
+                && let Err(error) = self.node.proposer.propose(Entry::Tick).await
+            {
+                tracing::debug!("no tick: {error}");
+            }
+        }
+    }
+
+    /// A proxy is there.
+    pub fn connect(&self, name: String, resources: Vec<Resource>, outbox: mpsc::Sender<Task>) -> SessionId {
+        let id = self.memory().proxies.connect(name, resources, outbox);
+        self.inbox.wake.notify_one();
+        id
+    }
+
+    /// A proxy's stream has ended.
+    pub fn disconnect(&self, id: SessionId) {
+        self.memory().disconnect(id);
+        self.inbox.wake.notify_one();
+    }
+
+    /// A hint; worth remembering only for a live branch of an undecided transaction.
+    pub fn settled(&self, xid: Xid, branch: BranchId, resource: &str, primary: String) {
+        self.with(|state, memory| {
+            let Some(tx) = state.transaction(xid).filter(|tx| tx.decision.is_none()) else { return };
+            if tx.registered().any(|(id, b)| id == branch && b.resource == resource) {
+                memory.proxies.hint(xid, branch, primary);
+                memory.tell(xid);
+            }
+        });
+    }
+
+    /// A proxy reports on a task, perhaps on one that was given to another meanwhile: that is as good.
+    pub fn report(&self, session: SessionId, task: TaskId, outcome: TaskOutcome) {
+        self.with(|state, memory| {
+            memory.release(session, task);
+            let Some(key) = memory.jobs.find(task) else { return };
+            conclude_one(state, memory, key, outcome);
+        });
+        self.reported.notify_one();
+        self.inbox.wake.notify_one();
+    }
+}
+
+fn conclude_one(state: &State, memory: &mut Memory, key: (Xid, BranchId), outcome: TaskOutcome) {
+    let (xid, branch) = key;
+    let Some(job) = memory.jobs.table.get(&key) else { return };
+    let resource = job.resource.clone();
+    let entry = match (job.kind, outcome) {
+        (TaskKind::RollBack | TaskKind::Forget, TaskOutcome::Done) => {
+            Entry::Done { xid, branches: vec![branch] }
+        }
+        (TaskKind::RollBack, TaskOutcome::Blocked(reason)) => {
+            tracing::warn!(%xid, %branch, resource, "rollback is blocked, a person is needed: {reason}");
+            Entry::Blocked { xid, branch, reason }
+        }
+        (TaskKind::Resolve, TaskOutcome::Committed { primary }) => {
+            memory.proxies.see(&resource, primary.clone());
+            memory.proxies.hint(xid, branch, primary);
+            memory.refresh(state, xid);
+            memory.tell(xid);
+            return;
+        }
+        (TaskKind::Resolve, TaskOutcome::Guarded) => {
+            Entry::Rollback { xid, reason: format!("branch {branch} on {resource} never committed locally") }
+        }
+        (kind, TaskOutcome::Retry(why)) => {
+            tracing::debug!(%xid, %branch, resource, ?kind, "put off: {why}");
+            memory.jobs.put_off(key, why, Instant::now());
+            return;
+        }
+        (
+            kind @ (TaskKind::Resolve | TaskKind::RollBack | TaskKind::Forget),
+            outcome @ (TaskOutcome::Done
+            | TaskOutcome::Committed { .. }
+            | TaskOutcome::Guarded
+            | TaskOutcome::Blocked(_)),
+        ) => {
+            tracing::warn!(%xid, %branch, resource, "{kind:?} was reported as {outcome:?}; trying again");
+            memory.jobs.put_off(key, format!("reported as {outcome:?}"), Instant::now());
+            return;
+        }
+    };
+    memory.jobs.reported(key);
+    memory.reports.push((entry, key));
+}
+
+/// One `Done` per transaction, the rest as it is.
+fn gather(entries: Vec<Entry>) -> Vec<Entry> {
+    let mut done: BTreeMap<Xid, Vec<BranchId>> = BTreeMap::new();
+    let mut others = Vec::new();
+    for entry in entries {
+        match entry {
+            Entry::Done { xid, mut branches } => done.entry(xid).or_default().append(&mut branches),
+            other => others.push(other),
+        }
+    }
+    others.extend(done.into_iter().map(|(xid, branches)| Entry::Done { xid, branches }));
+    others
+}
+
+fn absorb(state: &State, memory: &mut Memory, effects: Effects) {
+    let holder = holder(state);
+    for xid in &effects.decided {
+        memory.proxies.drop_hints(*xid);
+        let Some(tx) = state.transaction(*xid) else { continue };
+        let own = Refusal::Finished { status: tx.status(), reason: tx.reason().to_owned() };
+        let theirs = match &tx.decision {
+            Some(Decision::Rollback(_)) => Some(TxStatus::RollingBack),
+            Some(Decision::Commit) | None => None,
+        };
+        if memory.waiters.len() > 0 {
+            memory.waiters.decided(*xid, &own, theirs, &holder);
+        }
+    }
+    for xid in effects.decided.iter().chain(&effects.moved).chain(&effects.forgotten) {
+        memory.refresh(state, *xid);
+        memory.tell(*xid);
+    }
+    for lock in &effects.freed {
+        memory.waiters.call_next(lock, &holder);
+    }
+}

@@ -1,0 +1,231 @@
+//! The queue for held locks, pure: in order of arrival, woken when a key is freed, never polling.
+//!
+//! A waiter keeps its place until it has the keys, fails or leaves; whoever comes later for one of its keys waits
+//! behind it, except for keys his own transaction holds already.
+
+use crate::state::Lock;
+use atone_protocol::{LockKey, Refusal, TxStatus, Xid};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, PoisonError};
+use tokio::sync::Notify;
+
+/// All waiters of a coordinator; one more is answered with the conflict at once.
+pub(super) const MAX_WAITERS: usize = 4096;
+
+/// Who holds a key, and where that transaction stands.
+pub(super) type Holder<'a> = &'a dyn Fn(&Lock) -> Option<(Xid, TxStatus)>;
+
+/// How a waiter learns that it is its turn, or that it never will be.
+#[derive(Debug, Default)]
+pub(super) struct Turn {
+    called: Notify,
+    verdict: Mutex<Option<Refusal>>,
+}
+
+impl Turn {
+    /// Waits for the call: `None` means try again.
+    pub async fn called(&self) -> Option<Refusal> {
+        self.called.notified().await;
+        self.verdict.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    fn fail(&self, refusal: Refusal) {
+        self.verdict.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(refusal);
+        self.called.notify_one();
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct Waiter {
+    pub xid: Xid,
+    pub locks: Vec<Lock>,
+    turn: Arc<Turn>,
+}
+
+/// The queue.
+#[derive(Debug, Default)]
+pub(super) struct Waiters {
+    next: u64,
+    pub by_id: BTreeMap<u64, Waiter>,
+    by_lock: BTreeMap<Lock, BTreeSet<u64>>,
+    by_xid: BTreeMap<Xid, BTreeSet<u64>>,
+}
+
+/// A place in the queue.
+#[derive(Debug, Clone)]
+pub(super) struct Place {
+    pub id: u64,
+    pub turn: Arc<Turn>,
+}
+
+impl Waiters {
+    pub fn len(&self) -> usize {
+        self.by_id.len()
+    }
+
+    /// How many wait for a key.
+    pub fn waiting_for(&self, resource: &str, key: &LockKey) -> usize {
+        if self.by_lock.is_empty() {
+            return 0;
+        }
+        self.by_lock.get(&Lock { resource: resource.to_owned(), key: key.clone() }).map_or(0, BTreeSet::len)
+    }
+
+    /// What keeps `xid` from these locks now: another holder, or somebody who came before place `before`.
+    pub fn obstacle(&self, xid: Xid, locks: &[Lock], before: u64, holder: Holder<'_>) -> Option<Refusal> {
+        locks.iter().find_map(|lock| {
+            let held = holder(lock);
+            let (who, status) = match held {
+                Some((who, _)) if who == xid => return None,
+                Some(other) => other,
+                None => (self.older(lock, xid, before)?, TxStatus::Active),
+            };
+            let key = lock.key.clone();
+            Some(Refusal::Conflict { key, holder: who, holder_status: status, deadlock: false })
+        })
+    }
+
+    /// Somebody is queued already for a key that `xid` does not hold.
+    pub fn must_queue(&self, xid: Xid, locks: &[Lock], holder: Holder<'_>) -> bool {
+        !self.by_lock.is_empty()
+            && locks.iter().any(|lock| {
+                self.older(lock, xid, u64::MAX).is_some() && holder(lock).is_none_or(|(who, _)| who != xid)
+            })
+    }
+
+    /// The nearest waiter of another transaction that came before place `before`.
+    fn older(&self, lock: &Lock, xid: Xid, before: u64) -> Option<Xid> {
+        let places = self.by_lock.get(lock)?;
+        places.range(..before).rev().map(|id| self.by_id[id].xid).find(|other| *other != xid)
+    }
+
+    /// Queues. Fails at once when the queue is full, a key's holder is decided already, or waiting on would close a
+    /// circle in which `xid` is the youngest.
+    pub fn join(
+        &mut self,
+        xid: Xid,
+        holds_locks: bool,
+        locks: Vec<Lock>,
+        holder: Holder<'_>,
+    ) -> Result<Place, Box<Refusal>> {
+        for lock in &locks {
+            if let Some((who, status)) = holder(lock)
+                && who != xid
+                && (status != TxStatus::Active || self.by_id.len() >= MAX_WAITERS)
+            {
+                let key = lock.key.clone();
+                let refusal = Refusal::Conflict { key, holder: who, holder_status: status, deadlock: false };
+                return Err(Box::new(refusal));
+            }
+        }
+        let id = self.next;
+        self.next += 1;
+        for lock in &locks {
+            self.by_lock.entry(lock.clone()).or_default().insert(id);
+        }
+        let turn = Arc::new(Turn::default());
+        self.by_id.insert(id, Waiter { xid, locks, turn: Arc::clone(&turn) });
+        self.by_xid.entry(xid).or_default().insert(id);
+        // Nobody can wait for one who holds nothing and stands last everywhere.
+        let awaited = holds_locks || self.by_xid.get(&xid).is_some_and(|places| places.len() > 1);
+        while awaited && let Some(youngest) = self.youngest_in_circle(xid, holder) {
+            if youngest == xid {
+                let refusal = self.deadlock(id, holder);
+                self.leave(id, holder);
+                return Err(Box::new(refusal));
+            }
+            self.yield_all_of(youngest, holder);
+        }
+        if self.obstacle(xid, &self.by_id[&id].locks, id, holder).is_none() {
+            turn.called.notify_one();
+        }
+        Ok(Place { id, turn })
+    }
+
+    /// Leaves, and calls those who were only waiting behind it.
+    pub fn leave(&mut self, id: u64, holder: Holder<'_>) {
+        let Some(waiter) = self.by_id.remove(&id) else { return };
+        if let Some(places) = self.by_xid.get_mut(&waiter.xid) {
+            places.remove(&id);
+            if places.is_empty() {
+                self.by_xid.remove(&waiter.xid);
+            }
+        }
+        for lock in &waiter.locks {
+            if let Some(places) = self.by_lock.get_mut(lock) {
+                places.remove(&id);
+                if places.is_empty() {
+                    self.by_lock.remove(lock);
+                }
+            }
+        }
+        for lock in &waiter.locks {
+            self.call_next(lock, holder);
+        }
+    }
+
+    /// A key is free, or its queue has moved: calls whoever is next, if nothing else keeps him.
+    pub fn call_next(&self, lock: &Lock, holder: Holder<'_>) {
+        let Some(places) = self.by_lock.get(lock) else { return };
+        let waiters = places.iter().map(|id| (*id, &self.by_id[id]));
+        let mut first = None;
+        for (id, waiter) in waiters {
+            // Behind the first, only those of his own transaction may go along.
+            if *first.get_or_insert(waiter.xid) != waiter.xid {
+                return;
+            }
+            if self.obstacle(waiter.xid, &waiter.locks, id, holder).is_none() {
+                waiter.turn.called.notify_one();
+            }
+        }
+    }
+
+    /// `xid` is decided: its own waiters fail with `own`; when it rolls back (`theirs` is its status then), those
+    /// who wait for its keys fail too, so that no row lock of theirs delays the undo.
+    pub fn decided(&mut self, xid: Xid, own: &Refusal, theirs: Option<TxStatus>, holder: Holder<'_>) {
+        for waiter in self.by_id.values() {
+            if waiter.xid == xid {
+                waiter.turn.fail(own.clone());
+            } else if let Some(holder_status) = theirs
+                && let Some(lock) = waiter.locks.iter().find(|lock| holder(lock).is_some_and(|h| h.0 == xid))
+            {
+                let key = lock.key.clone();
+                waiter.turn.fail(Refusal::Conflict { key, holder: xid, holder_status, deadlock: false });
+            }
+        }
+    }
+
+    fn yield_all_of(&mut self, xid: Xid, holder: Holder<'_>) {
+        for id in self.by_xid.get(&xid).cloned().unwrap_or_default() {
+            let refusal = self.deadlock(id, holder);
+            self.by_id[&id].turn.fail(refusal);
+            self.leave(id, holder);
+        }
+    }
+
+    fn deadlock(&self, id: u64, holder: Holder<'_>) -> Refusal {
+        let waiter = &self.by_id[&id];
+        match self.obstacle(waiter.xid, &waiter.locks, id, holder) {
+            Some(Refusal::Conflict { key, holder, holder_status, .. }) => {
+                Refusal::Conflict { key, holder, holder_status, deadlock: true }
+            }
+            Some(other) => other,
+            None => Refusal::Invalid("deadlock between global transactions; try again".to_owned()),
+        }
+    }
+
+    /// Whom a transaction waits for: holders, and the nearest of those in front of it.
+    pub(super) fn waits_for(&self, xid: Xid, holder: Holder<'_>) -> BTreeSet<Xid> {
+        let mut found = BTreeSet::new();
+        for id in self.by_xid.get(&xid).into_iter().flatten() {
+            for lock in &self.by_id[id].locks {
+                let held = holder(lock).map(|(who, _)| who);
+                if held != Some(xid) {
+                    found.extend(held);
+                    found.extend(self.older(lock, xid, *id));
+                }
+            }
+        }
+        found
+    }
+}

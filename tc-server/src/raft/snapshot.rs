@@ -1,0 +1,101 @@
+//! The snapshot file: `version 1 | "ATONESN" | crc32 4 | length 8 | image`, replaced atomically.
+
+use crate::state::State;
+use openraft::{BasicNode, SnapshotMeta};
+use serde::{Deserialize, Serialize};
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+const VERSION: u8 = 1;
+const MAGIC: &[u8; 7] = b"ATONESN";
+const HEAD: usize = 20;
+
+/// The state as of a log entry.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Image {
+    /// Up to which entry, and who the members were.
+    pub meta: SnapshotMeta<u64, BasicNode>,
+    /// The state.
+    pub state: State,
+}
+
+/// Why a snapshot cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum SnapshotError {
+    /// The disk said no.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// Which file.
+        path: PathBuf,
+        /// What it said.
+        source: io::Error,
+    },
+    /// Not what was written.
+    #[error("the snapshot is damaged: {0}; restore the data directory from another node or a backup")]
+    Damaged(&'static str),
+    /// Written by a newer Atone.
+    #[error("the snapshot has format version {0}, this Atone reads {VERSION}")]
+    Version(u8),
+}
+
+impl Image {
+    /// As bytes.
+    pub fn encode(&self) -> Result<Vec<u8>, postcard::Error> {
+        let mut bytes = vec![0; HEAD];
+        bytes[0] = VERSION;
+        bytes[1..8].copy_from_slice(MAGIC);
+        let mut bytes = postcard::to_extend(self, bytes)?;
+        let length = ((bytes.len() - HEAD) as u64).to_le_bytes();
+        let crc = crc32fast::hash(&bytes[HEAD..]).to_le_bytes();
+        bytes[8..12].copy_from_slice(&crc);
+        bytes[12..HEAD].copy_from_slice(&length);
+        Ok(bytes)
+    }
+
+    /// From bytes; total.
+    pub fn decode(bytes: &[u8]) -> Result<Self, SnapshotError> {
+        let Some((head, body)) = bytes.split_at_checked(HEAD) else {
+            return Err(SnapshotError::Damaged("it is cut in its head"));
+        };
+        if &head[1..8] != MAGIC {
+            return Err(SnapshotError::Damaged("it is no snapshot"));
+        }
+        if head[0] != VERSION {
+            return Err(SnapshotError::Version(head[0]));
+        }
+        if (body.len() as u64).to_le_bytes() != head[12..] {
+            return Err(SnapshotError::Damaged("it is cut"));
+        }
+        if crc32fast::hash(body).to_le_bytes() != head[8..12] {
+            return Err(SnapshotError::Damaged("its checksum is wrong"));
+        }
+        let image: Self =
+            postcard::from_bytes(body).map_err(|_| SnapshotError::Damaged("it does not decode"))?;
+        Ok(image)
+    }
+}
+
+fn path(directory: &Path) -> PathBuf {
+    directory.join("snapshot")
+}
+
+/// Replaces the snapshot: after a crash at any point there is the old one or the new one, whole.
+pub(super) fn store(directory: &Path, bytes: &[u8]) -> io::Result<()> {
+    let fresh = directory.join("snapshot.tmp");
+    let mut file = File::create(&fresh)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    fs::rename(&fresh, path(directory))?;
+    File::open(directory)?.sync_all()
+}
+
+/// The snapshot, if there is one.
+pub(super) fn load(directory: &Path) -> Result<Option<Image>, SnapshotError> {
+    let path = path(directory);
+    match fs::read(&path) {
+        Ok(bytes) => Image::decode(&bytes).map(Some),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(SnapshotError::Io { path, source }),
+    }
+}

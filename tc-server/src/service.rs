@@ -1,0 +1,182 @@
+//! gRPC: one bidirectional stream per proxy. Requests of a stream run in its own task, side by side; answers and tasks
+//! that are ready together leave in one frame.
+
+use crate::dispatch::{Caller, SessionId};
+use crate::drain::Spawner;
+use atone_protocol::messages::{Answer, FromProxy};
+use atone_protocol::wire::coordinator_server::Coordinator;
+use atone_protocol::wire::{self, CoordinatorMessage};
+use atone_protocol::{Refusal, Task, VERSION, convert};
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use futures_util::stream::{FuturesUnordered, StreamExt};
+use std::time::Duration;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status, Streaming};
+
+/// Requests of one stream under way at once; more are not read from it until some are answered.
+const UNDER_WAY: usize = 16_384;
+/// Messages in one frame.
+const FRAME: usize = 512;
+/// Frames handed to the transport and not yet written.
+const FRAMES: usize = 8;
+/// Tasks handed to a stream and not yet written.
+const OUTBOX: usize = 512;
+/// A new stream must say hello within this.
+const HELLO: Duration = Duration::from_secs(5);
+
+/// The service.
+pub struct Service {
+    leader: Caller,
+    spawner: Spawner,
+}
+
+impl Service {
+    /// A service that answers from `leader`.
+    pub fn new(leader: Caller, spawner: Spawner) -> Self {
+        Self { leader, spawner }
+    }
+}
+
+#[tonic::async_trait]
+impl Coordinator for Service {
+    type SessionStream = ReceiverStream<Result<wire::ToProxy, Status>>;
+
+    async fn session(
+        &self,
+        request: Request<Streaming<wire::FromProxy>>,
+    ) -> Result<Response<Self::SessionStream>, Status> {
+        let mut inbound = request.into_inner();
+        let first = tokio::time::timeout(HELLO, inbound.message())
+            .await
+            .map_err(|_| Status::deadline_exceeded("no hello"))??
+            .ok_or_else(|| Status::invalid_argument("no hello"))?;
+        let mut messages = first.messages.into_iter();
+        let hello = messages.next().ok_or_else(|| Status::invalid_argument("an empty first frame"))?;
+        let invalid = |error: convert::WireError| Status::invalid_argument(error.to_string());
+        let FromProxy::Hello { version, proxy, resources } =
+            convert::proxy_from_wire(hello).map_err(invalid)?
+        else {
+            return Err(Status::invalid_argument("the first message must be a hello"));
+        };
+        if version != VERSION {
+            let why = format!(
+                "this coordinator speaks contract version {VERSION}, the proxy {version}: run the same release of both"
+            );
+            return Err(Status::failed_precondition(why));
+        }
+        let (frames, outbound) = mpsc::channel(FRAMES);
+        let (outbox, tasks) = mpsc::channel(OUTBOX);
+        let names: Vec<_> = resources.iter().map(|resource| resource.name.as_str()).collect();
+        tracing::info!(proxy, resources = names.join(", "), "proxy connected");
+        let id = self.leader.connect(proxy.clone(), resources, outbox);
+        let session = Session {
+            connected: Connected { leader: Caller::clone(&self.leader), id, proxy },
+            under_way: FuturesUnordered::new(),
+            ready: messages.collect(),
+            tasks,
+            frames,
+        };
+        self.spawner.spawn("session", session.run(inbound));
+        Ok(Response::new(ReceiverStream::new(outbound)))
+    }
+}
+
+/// Whatever ends a session, its tasks go to others.
+struct Connected {
+    leader: Caller,
+    id: SessionId,
+    proxy: String,
+}
+
+impl Drop for Connected {
+    fn drop(&mut self) {
+        tracing::info!(proxy = self.proxy, "proxy disconnected");
+        self.leader.disconnect(self.id);
+    }
+}
+
+struct Session {
+    connected: Connected,
+    under_way: FuturesUnordered<BoxFuture<'static, CoordinatorMessage>>,
+    /// Messages that came in the hello's frame.
+    ready: Vec<wire::ProxyMessage>,
+    tasks: mpsc::Receiver<Task>,
+    frames: mpsc::Sender<Result<wire::ToProxy, Status>>,
+}
+
+impl Session {
+    async fn run(mut self, mut inbound: Streaming<wire::FromProxy>) {
+        for message in std::mem::take(&mut self.ready) {
+            if self.take(message).is_err() {
+                return;
+            }
+        }
+        loop {
+            let first = tokio::select! {
+                frame = inbound.message(), if self.under_way.len() < UNDER_WAY => {
+                    let Ok(Some(frame)) = frame else { return };
+                    for message in frame.messages {
+                        if let Err(status) = self.take(message) {
+                            let _ = self.frames.send(Err(status)).await;
+                            return;
+                        }
+                    }
+                    continue;
+                }
+                Some(answer) = self.under_way.next() => answer,
+                Some(task) = self.tasks.recv() => convert::task_to_wire(task),
+                () = self.frames.closed() => return,
+            };
+            let frame = self.gather(first).await;
+            if self.frames.send(Ok(frame)).await.is_err() {
+                return;
+            }
+        }
+    }
+
+    /// Takes a message: requests are begun, the rest is done at once, in order of arrival.
+    fn take(&mut self, message: wire::ProxyMessage) -> Result<(), Status> {
+        let (id, leader) = (message.id, &self.connected.leader);
+        match convert::proxy_from_wire(message) {
+            Ok(FromProxy::Request(0, _)) => return Err(Status::invalid_argument("a request without an id")),
+            Ok(FromProxy::Request(id, request)) => {
+                let leader = Caller::clone(leader);
+                let answer = async move { convert::answer_to_wire(id, leader.answer(request).await) };
+                self.under_way.push(answer.boxed());
+            }
+            Ok(FromProxy::Settled { xid, branch, resource, primary }) => {
+                leader.settled(xid, branch, &resource, primary);
+            }
+            Ok(FromProxy::Report(task, outcome)) => leader.report(self.connected.id, task, outcome),
+            Ok(FromProxy::Hello { .. }) => return Err(Status::invalid_argument("a second hello")),
+            Err(error) if id != 0 => {
+                let refusal = Answer::Refused(Refusal::Invalid(error.to_string()));
+                self.under_way.push(std::future::ready(convert::answer_to_wire(id, refusal)).boxed());
+            }
+            Err(error) => return Err(Status::invalid_argument(error.to_string())),
+        }
+        Ok(())
+    }
+
+    /// One frame of everything that is ready.
+    async fn gather(&mut self, first: CoordinatorMessage) -> wire::ToProxy {
+        // One applied command answers many requests: let all of them get here first.
+        if !self.under_way.is_empty() {
+            tokio::task::yield_now().await;
+        }
+        let mut messages = vec![first];
+        while messages.len() < FRAME
+            && let Some(Some(answer)) = self.under_way.next().now_or_never()
+        {
+            messages.push(answer);
+        }
+        while messages.len() < FRAME
+            && let Ok(task) = self.tasks.try_recv()
+        {
+            messages.push(convert::task_to_wire(task));
+        }
+        wire::ToProxy { messages }
+    }
+}

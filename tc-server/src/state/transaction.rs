@@ -1,0 +1,171 @@
+//! One global transaction and its branches. How they change is `apply`'s business.
+
+use super::{MAX_EVENTS, Millis};
+use atone_protocol::{BranchId, LockKey, TxStatus};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// A global transaction.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Transaction {
+    /// What people call it.
+    pub name: String,
+    /// When its begin was proposed.
+    pub begun_at: Millis,
+    /// Undecided at this time, it is rolled back.
+    pub deadline_at: Millis,
+    /// What was decided; never changes once it is there.
+    pub decision: Option<Decision>,
+    /// A branch failed: it can only be rolled back, and why.
+    pub rollback_only: Option<String>,
+    /// When the last branch was done after the decision.
+    pub finished_at: Option<Millis>,
+    /// By id.
+    pub branches: BTreeMap<BranchId, Branch>,
+    /// The next branch's sequence number; the first has 1.
+    pub next_sequence: u64,
+    /// What happened, in order.
+    pub timeline: Vec<Event>,
+}
+
+/// What became of a transaction.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Decision {
+    /// Every branch stays.
+    Commit,
+    /// Every branch is undone, and why.
+    Rollback(String),
+}
+
+/// One attempt at a local transaction.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Branch {
+    /// Where; empty for a branch that failed before it was registered.
+    pub resource: String,
+    /// Its place in the transaction; branches are undone newest first.
+    pub sequence: u64,
+    /// Where it stands.
+    pub status: BranchStatus,
+    /// Why it is blocked.
+    pub reason: String,
+    /// What it keeps locked now, sorted.
+    pub keys: Vec<LockKey>,
+    /// How many keys it registered.
+    pub registered_keys: u64,
+}
+
+/// Where a branch stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum BranchStatus {
+    /// Locally committed, or about to be; to be finished in phase two.
+    Registered,
+    /// Never committed locally and never will be.
+    Failed,
+    /// Phase two is done.
+    Done,
+    /// Its rollback waits for a person.
+    Blocked,
+}
+
+impl BranchStatus {
+    /// The word used in JSON.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Registered => "registered",
+            Self::Failed => "failed",
+            Self::Done => "done",
+            Self::Blocked => "blocked",
+        }
+    }
+}
+
+/// A line of a transaction's story.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Event {
+    /// When.
+    pub at: Millis,
+    /// What.
+    pub kind: EventKind,
+    /// To which branch.
+    pub branch: Option<BranchId>,
+    /// For people; often empty.
+    pub detail: String,
+}
+
+/// What can happen to a transaction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs)] // The words are their own explanation.
+pub enum EventKind {
+    Begin,
+    Register,
+    Failed,
+    Commit,
+    Rollback,
+    BranchDone,
+    Blocked,
+    Retry,
+    Finished,
+}
+
+impl EventKind {
+    /// The word used in JSON.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Begin => "begin",
+            Self::Register => "register",
+            Self::Failed => "failed",
+            Self::Commit => "commit",
+            Self::Rollback => "rollback",
+            Self::BranchDone => "branch_done",
+            Self::Blocked => "blocked",
+            Self::Retry => "retry",
+            Self::Finished => "finished",
+        }
+    }
+}
+
+impl Transaction {
+    /// Where it stands, as everybody outside sees it.
+    pub fn status(&self) -> TxStatus {
+        match (&self.decision, self.finished_at) {
+            (None, _) => TxStatus::Active,
+            (Some(Decision::Commit), _) => TxStatus::Committed,
+            (Some(Decision::Rollback(_)), Some(_)) => TxStatus::RolledBack,
+            (Some(Decision::Rollback(_)), None) if self.is_blocked() => TxStatus::Blocked,
+            (Some(Decision::Rollback(_)), None) => TxStatus::RollingBack,
+        }
+    }
+
+    fn is_blocked(&self) -> bool {
+        self.branches.values().any(|b| b.status == BranchStatus::Blocked)
+    }
+
+    /// Why it was or must be rolled back; empty when there is nothing to say.
+    pub fn reason(&self) -> &str {
+        match &self.decision {
+            None => self.rollback_only.as_deref().unwrap_or_default(),
+            Some(Decision::Commit) => "",
+            Some(Decision::Rollback(reason)) => reason,
+        }
+    }
+
+    /// Branches that phase two has still to finish, by id.
+    pub fn registered(&self) -> impl Iterator<Item = (BranchId, &Branch)> {
+        self.branches.iter().filter(|(_, b)| b.status == BranchStatus::Registered).map(|(id, b)| (*id, b))
+    }
+
+    /// Locks it holds.
+    pub fn lock_count(&self) -> usize {
+        let mut keys: Vec<_> =
+            self.branches.values().flat_map(|b| b.keys.iter().map(|k| (&b.resource, k))).collect();
+        keys.sort_unstable();
+        keys.dedup();
+        keys.len()
+    }
+
+    pub(super) fn tell(&mut self, at: Millis, kind: EventKind, branch: Option<BranchId>, detail: &str) {
+        if self.timeline.len() < MAX_EVENTS {
+            self.timeline.push(Event { at, kind, branch, detail: detail.to_owned() });
+        }
+    }
+}

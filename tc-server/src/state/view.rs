@@ -1,0 +1,108 @@
+//! Questions people ask of the state. Nothing here changes it.
+
+use super::{Decision, Held, State};
+use atone_protocol::{LockKey, TxStatus, Xid};
+use serde::{Deserialize, Serialize};
+
+/// Counts since the first start of the cluster.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Totals {
+    /// Transactions begun.
+    pub begun: u64,
+    /// Decided to commit.
+    pub committed: u64,
+    /// Decided to roll back.
+    pub rolled_back: u64,
+    /// Of those, by their deadline.
+    pub timed_out: u64,
+    /// Branches registered.
+    pub branches: u64,
+}
+
+/// A held lock and where.
+#[derive(Debug, Clone, Copy)]
+pub struct LockRow<'a> {
+    /// The resource.
+    pub resource: &'a str,
+    /// The key.
+    pub key: &'a LockKey,
+    /// By whom.
+    pub held: Held,
+}
+
+impl State {
+    /// How many transactions are in `status` now.
+    pub fn count(&self, status: TxStatus) -> usize {
+        match status {
+            // An index has these; the rest must be looked at.
+            TxStatus::Active => self.deadlines.len(),
+            _ => self.transactions().filter(|(_, tx)| tx.status() == status).count(),
+        }
+    }
+
+    /// Undecided transactions, in no order that means anything.
+    pub fn active(&self) -> impl Iterator<Item = (Xid, &super::Transaction)> {
+        self.deadlines.iter().filter_map(|(_, xid)| Some((*xid, self.transaction(*xid)?)))
+    }
+
+    /// A tick at `now` would change something.
+    pub fn due(&self, now: super::Millis) -> bool {
+        let passed = |first: Option<&(super::Millis, Xid)>| first.is_some_and(|(at, _)| *at <= now);
+        passed(self.deadlines.first()) || passed(self.expiries.first())
+    }
+
+    /// Decided transactions whose phase two is not finished.
+    pub fn unfinished(&self) -> impl Iterator<Item = Xid> {
+        self.transactions()
+            .filter(|(_, tx)| tx.decision.is_some() && tx.finished_at.is_none())
+            .map(|(xid, _)| xid)
+    }
+
+    /// The locks of one transaction, in order.
+    pub fn locks_of(&self, xid: Xid) -> Vec<LockRow<'_>> {
+        let Some(tx) = self.transaction(xid) else { return Vec::new() };
+        let mut keys: Vec<_> =
+            tx.branches.values().flat_map(|b| b.keys.iter().map(|k| (b.resource.as_str(), k))).collect();
+        keys.sort_unstable();
+        keys.dedup();
+        keys.into_iter()
+            .filter_map(|(resource, key)| {
+                let held = self.locks.holder(resource, key).filter(|held| held.xid == xid)?;
+                Some(LockRow { resource, key, held })
+            })
+            .collect()
+    }
+
+    /// What must always hold; the first law that does not is named. For tests and for a restored snapshot.
+    pub fn check(&self) -> Result<(), String> {
+        for (resource, key, held) in self.locks.iter() {
+            let tx = self.transaction(held.xid).ok_or(format!("a lock of the unknown {}", held.xid))?;
+            if tx.decision == Some(Decision::Commit) {
+                return Err(format!("{} is committed and holds a lock", held.xid));
+            }
+            let branch = tx
+                .branches
+                .get(&held.branch)
+                .ok_or(format!("a lock of an unknown branch of {}", held.xid))?;
+            if branch.resource != resource || branch.keys.binary_search(key).is_err() {
+                return Err(format!("a lock that branch {} of {} does not need", held.branch, held.xid));
+            }
+        }
+        for (xid, tx) in self.transactions() {
+            for (id, branch) in &tx.branches {
+                for key in &branch.keys {
+                    if self.locks.holder(&branch.resource, key).is_none_or(|held| held.xid != xid) {
+                        return Err(format!("branch {id} of {xid} lost a lock"));
+                    }
+                }
+            }
+            if tx.decision.is_none() != self.deadlines.contains(&(tx.deadline_at, xid)) {
+                return Err(format!("the deadline of {xid} is wrongly filed"));
+            }
+            if tx.finished_at.is_some() && tx.registered().next().is_some() {
+                return Err(format!("{xid} is finished and has registered branches"));
+            }
+        }
+        Ok(())
+    }
+}
