@@ -45,7 +45,9 @@ async fn mistakes_in_the_configuration_are_named() {
     let file = dir.join("tc.toml");
     let programs = binaries(Profile::Debug).unwrap();
     for program in [&programs.coordinator, &programs.proxy] {
-        for (text, named) in [("no_such_key = 1\n", "no_such_key"), ("http = 5\n", "http"), ("http = \n", "tc.toml")] {
+        for (text, named) in
+            [("no_such_key = 1\n", "no_such_key"), ("http = 5\n", "http"), ("http = \n", "tc.toml")]
+        {
             std::fs::write(&file, text).unwrap();
             let output = Command::new(program).arg("--config").arg(&file).output().unwrap();
             let err = String::from_utf8_lossy(&output.stderr);
