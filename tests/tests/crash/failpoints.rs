@@ -79,11 +79,11 @@ deaths! {
     proxy_after_register: Proxy at "proxy.after_register" while Commit;
     proxy_before_local_commit: Proxy at "proxy.before_local_commit" while Commit;
     proxy_after_local_commit: Proxy at "proxy.after_local_commit" while Commit, Rollback;
-    proxy_in_phase_two_before_its_commit: Proxy at "proxy.phase_two_before_commit" while Commit, Rollback;
-    proxy_in_phase_two_after_its_commit: Proxy at "proxy.phase_two_after_commit" while Commit, Rollback, Vanish;
+    proxy_in_phase_two_before_its_commit: Proxy at "proxy.phase_two_before_commit" while Rollback, Vanish;
+    proxy_in_phase_two_after_its_commit: Proxy at "proxy.phase_two_after_commit" while Rollback, Vanish;
     coordinator_before_register: Coordinator at "tc.before_register" while Commit;
     coordinator_after_register: Coordinator at "tc.after_register" while Commit;
     coordinator_before_decide: Coordinator at "tc.before_decide" while Commit, Rollback;
-    coordinator_after_decide: Coordinator at "tc.after_decide" while Commit, Rollback, Vanish;
+    coordinator_after_decide: Coordinator at "tc.after_decide" while Commit, Rollback;
     coordinator_before_dispatch: Coordinator at "tc.before_dispatch" while Commit, Rollback;
 }
