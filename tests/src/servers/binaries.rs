@@ -1,0 +1,68 @@
+//! The product's binaries, built from this workspace once per test process.
+
+use crate::{Context, Result, install};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+
+/// How the binaries are compiled.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Profile {
+    /// With failpoints.
+    Debug,
+    /// What users run; for benches.
+    Release,
+}
+
+/// The binaries.
+#[derive(Clone, Debug)]
+pub struct Binaries {
+    /// `atone-proxy`.
+    pub proxy: PathBuf,
+    /// `atone-tc`.
+    pub coordinator: PathBuf,
+    /// `atone`, the command line.
+    pub atone: PathBuf,
+}
+
+/// Builds them unless this process already has.
+pub fn binaries(profile: Profile) -> Result<Binaries> {
+    static DEBUG: OnceLock<Binaries> = OnceLock::new();
+    static RELEASE: OnceLock<Binaries> = OnceLock::new();
+    let known = match profile {
+        Profile::Debug => &DEBUG,
+        Profile::Release => &RELEASE,
+    };
+    if let Some(binaries) = known.get() {
+        return Ok(binaries.clone());
+    }
+    let binaries = build(profile)?;
+    Ok(known.get_or_init(|| binaries).clone())
+}
+
+fn build(profile: Profile) -> Result<Binaries> {
+    let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".into());
+    let mut command = Command::new(cargo);
+    command.args(["build", "--bins", "-p", "atone-proxy", "-p", "atone-tc-server", "--message-format=json"]);
+    if profile == Profile::Release {
+        command.arg("--release");
+    }
+    command.current_dir(workspace());
+    let messages = install::run(&mut command).or_fail("building atone-proxy, atone-tc and atone")?;
+    let find = |name: &str| executable(&messages, name).or_fail(format!("cargo built no binary {name}"));
+    Ok(Binaries { proxy: find("atone-proxy")?, coordinator: find("atone-tc")?, atone: find("atone")? })
+}
+
+/// The repository's root.
+pub fn workspace() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the package lies in the workspace")
+}
+
+/// Cargo tells each artifact in a line of JSON; a binary has `executable` and its target's name.
+fn executable(messages: &str, name: &str) -> Option<PathBuf> {
+    let messages = messages.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
+    let mut paths = messages
+        .filter(|message| message["target"]["name"] == name)
+        .filter_map(|message| message["executable"].as_str().map(PathBuf::from));
+    paths.next()
+}

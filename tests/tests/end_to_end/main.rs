@@ -1,0 +1,19 @@
+//! What an application sees of Atone, on MySQL 9 and on MariaDB, through the proxy and the coordinator as processes.
+//!
+//! One binary, so that all of it shares one set of servers; each test has its own schema in them.
+
+mod atomic;
+mod case;
+mod conflict;
+mod dirty;
+mod finished;
+mod operator;
+mod payload;
+mod prepared;
+mod refused;
+mod savepoints;
+mod secrecy;
+mod session;
+mod statements;
+mod transparent;
+mod types;
