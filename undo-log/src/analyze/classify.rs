@@ -250,6 +250,12 @@ impl Words<'_> {
     }
 
     fn set(&self) -> Class {
+        for word in ["PASSWORD", "STATEMENT", "DEFAULT"] {
+            // SET STATEMENT … FOR runs a statement (MariaDB); the others commit the local transaction.
+            if self.is(1, word) {
+                return unsupported(format!("SET {word}"));
+            }
+        }
         let touches = |t: &Token| {
             let text = String::from_utf8_lossy(t.text(self.sql)).to_ascii_lowercase();
             let text = text.trim_start_matches('@').replace('`', "");
@@ -342,6 +348,12 @@ mod tests {
             "SET autocommit = 1, sql_mode = ''",
             "SET sql_mode = '', autocommit = @x",
             "COMMIT PREPARED",
+            "SET PASSWORD = 'x'",
+            "SET DEFAULT ROLE a TO b",
+            "SET STATEMENT max_statement_time=1 FOR UPDATE t SET a=1",
+            "BEGIN NOT ATOMIC UPDATE t SET a=1; END",
+            "START SLAVE",
+            "EXECUTE IMMEDIATE 'UPDATE t SET a=1'",
             "XA START 'x'",
             "LOCK TABLES t WRITE",
             "HANDLER t OPEN",
