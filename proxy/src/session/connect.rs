@@ -1,6 +1,7 @@
 //! Signing in. The database's greeting and the client's answer pass through, so that the database alone decides
 //! who gets in; only TLS and compression are ours to settle.
 
+use super::failure::Failure;
 use crate::{
     net::{Packets, Stream, tls},
     wire::{
@@ -57,6 +58,10 @@ impl Door<'_> {
             reply = client.packet(PACKET_LIMIT).await?;
             answer =
                 Answer::read(&reply.payload).ok_or_else(|| malformed("not an answer of the 4.1 protocol"))?;
+        }
+        if answer.schema.as_ref().is_some_and(|s| s.eq_ignore_ascii_case(b"atone")) {
+            client.send(&Failure::private().payload(), reply.sequence.wrapping_add(1)).await?;
+            return Ok(None);
         }
         // The database's side is encrypted exactly when the client's is and the database can: a password in clear
         // text, which some methods send under TLS, then never travels on a bare wire, and none is asked for twice.

@@ -180,7 +180,7 @@ impl Session {
             let what = "a local transaction is open, whose writes so far were not captured; COMMIT or ROLLBACK it first";
             return Ok(Err(Failure::misuse(what)));
         }
-        let account = self.settings().await?.account;
+        let account = self.settings().await?.account.clone();
         Ok(self.resource.backend.allow_undo(&account).await.map_err(|e| Failure::backend(&e)))
     }
 

@@ -7,6 +7,7 @@ mod ask;
 mod bound;
 mod connect;
 mod control;
+mod echo;
 mod failure;
 mod relay;
 mod settings;
@@ -25,6 +26,7 @@ use crate::{
 };
 use atone_protocol::Xid;
 use bytes::Bytes;
+use echo::Echo;
 use failure::Failure;
 use relay::Relayed;
 use statements::Statements;
@@ -61,7 +63,7 @@ pub struct Session {
     /// The server's last word on autocommit and open transactions.
     status: u16,
     /// None: they may have changed since they were last asked.
-    settings: Option<Settings>,
+    settings: Option<Arc<Settings>>,
     statements: Statements,
     binding: Option<Xid>,
     branch: Option<Branch>,
@@ -69,6 +71,8 @@ pub struct Session {
     dead: Option<String>,
     /// Something ran that may have made temporary tables.
     temporary_tables: bool,
+    /// What the last statement left for the next one to ask about.
+    echo: Option<Echo>,
 }
 
 /// A command, whole.
@@ -106,6 +110,7 @@ impl Session {
             branch: None,
             dead: None,
             temporary_tables: false,
+            echo: None,
         }
     }
 
@@ -180,6 +185,13 @@ impl Session {
             }
             _ => {}
         }
+        let command = match self.echo.take() {
+            Some(echo) => match self.answer_from(echo, command).await? {
+                Some(command) => command,
+                None => return Ok(()),
+            },
+            None => command,
+        };
         if self.binding.is_some() {
             self.dispatch_bound(command).await
         } else {
@@ -258,6 +270,11 @@ impl Session {
 
     /// COM_RESET_CONNECTION and COM_CHANGE_USER: the server rolls back and forgets; so do we.
     async fn reset(&mut self, command: Command) -> Result<(), End> {
+        // User, password, schema are separated by zeros.
+        let schema = |w: &[u8]| w.eq_ignore_ascii_case(b"\0atone\0");
+        if command.code() == command::CHANGE_USER && command.payload.windows(7).any(schema) {
+            return self.fail(&Failure::private()).await;
+        }
         (self.binding, self.branch, self.dead, self.settings) = (None, None, None, None);
         if command.code() == command::RESET_CONNECTION {
             let relayed = self.relay(command).await?;
@@ -281,11 +298,13 @@ impl Session {
     }
 
     /// The settings, asked again if they may have changed.
-    async fn settings(&mut self) -> Result<Settings, End> {
-        if self.settings.is_none() {
-            self.settings = Some(Settings::read(&mut self.backside).await?);
+    async fn settings(&mut self) -> Result<Arc<Settings>, End> {
+        if let Some(known) = &self.settings {
+            return Ok(known.clone());
         }
-        self.settings.clone().ok_or(End::Done)
+        let settings = Arc::new(Settings::read(&mut self.backside).await?);
+        self.settings = Some(settings.clone());
+        Ok(settings)
     }
 
     /// Passes a command on and its reply back.

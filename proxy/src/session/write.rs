@@ -1,7 +1,7 @@
 //! One INSERT, UPDATE or DELETE inside a global transaction: capture, run, count, remember; and settle at once
 //! when the statement is its own local transaction.
 
-use super::{Answer, Command, End, Failure, ServerError, Session, Settings};
+use super::{Answer, Command, Echo, End, Failure, ServerError, Session, Settings};
 use crate::{
     branch::{self, Branch, NoPlan, Plan, Planner, Statement},
     wire::{
@@ -74,7 +74,7 @@ impl Session {
         text: Bytes,
         command: Command,
         execution: Execution,
-        settings: Settings,
+        settings: Arc<Settings>,
     ) -> Result<(), End> {
         let params = match &execution {
             Execution::Text => &[][..],
@@ -268,12 +268,17 @@ impl Session {
         let status = (ok.status | AUTOCOMMIT) & !(IN_TRANS | IN_TRANS_READONLY);
         payload[ok.status_at..ok.status_at + 2].copy_from_slice(&status.to_le_bytes());
         self.status = status;
+        let echo = Echo::keep(&mut self.backside, &ok).await?;
         if branch.changes.is_empty() {
             self.roll_back_locally().await?;
+            self.echo = Some(echo);
             return Ok(self.client.send(&payload, 1).await?);
         }
         match self.settle(branch, "COMMIT").await? {
-            Ok(Some(_)) => Ok(self.client.send(&payload, 1).await?),
+            Ok(Some(_)) => {
+                self.echo = Some(echo);
+                Ok(self.client.send(&payload, 1).await?)
+            }
             Ok(None) => {
                 self.client.send(&payload, 1).await?;
                 Err(End::Done)

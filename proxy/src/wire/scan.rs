@@ -5,9 +5,14 @@ pub fn mentions_atone(text: &[u8]) -> bool {
     text.windows(5).any(|w| (w[0] | 0x20) == b'a' && w.eq_ignore_ascii_case(b"atone"))
 }
 
-/// Does the text name us as something other than a string or comment: a schema, a table, a function?
+/// Does the text name our schema? Inside a string only together with our table, or where strings are prepared as
+/// statements: `SELECT 'atone'` is nobody's business.
 pub fn names_schema(text: &[u8]) -> bool {
     use atone_undo_log::sql::{Kind, SqlMode, tokens};
+    let prepares = [&b"PREPARE"[..], b"EXECUTE"].iter().any(|w| first_word(text).eq_ignore_ascii_case(w));
+    if prepares || text.windows(8).any(|w| w.eq_ignore_ascii_case(b"undo_log")) {
+        return true;
+    }
     let Ok(tokens) = tokens(text, SqlMode::default()) else { return true };
     tokens.iter().any(|t| {
         let word = t.text(text);

@@ -174,4 +174,8 @@ fn first_words_tell_effects() {
     assert_eq!(effect(b"/*!40101 SET x=1 */", false), Effect::TemporaryTables);
     assert_eq!(effect(b"CREATE TEMPORARY TABLE t(a INT)", false), Effect::TemporaryTables);
     assert!(names_schema(b"SELECT * FROM `Atone`.undo_log") && !names_schema(b"SELECT atone_xid()"));
+    assert!(
+        names_schema(b"SET @s = 'INSERT INTO atone.undo_log'") && names_schema(b"PREPARE s FROM 'USE atone'")
+    );
+    assert!(!names_schema(b"SELECT 'atone'"));
 }
