@@ -59,7 +59,7 @@ async fn rollback_undoes_a_resource_newest_first_and_resources_side_by_side() {
         let client = client.clone();
         async move { client.rollback(xid, "asked", LONG).await }
     });
-    let mut now = vec![proxy.task().await, proxy.task().await];
+    let mut now = [proxy.task().await, proxy.task().await];
     now.sort_by(|a, b| a.resource.cmp(&b.resource));
     assert_eq!((now[0].branch, now[1].branch), (second, other));
     assert!(now.iter().all(|task| task.kind == TaskKind::RollBack));

@@ -31,7 +31,11 @@ impl Coordinator {
     }
 
     fn spawn_with(directory: &Path, grpc: &str, failpoint: &str) -> Self {
-        let mut process = Command::new(env!("CARGO_BIN_EXE_atone-tc"))
+        Self::run(Command::new(env!("CARGO_BIN_EXE_atone-tc")), directory, grpc, failpoint)
+    }
+
+    fn run(mut command: Command, directory: &Path, grpc: &str, failpoint: &str) -> Self {
+        let mut process = command
             .arg("--config")
             .arg(configuration(directory, grpc))
             .env("RUST_LOG", "warn")
@@ -147,6 +151,37 @@ async fn a_death_between_decision_and_answer_is_answered_after_the_restart() {
     coordinator.ended().await;
     let _coordinator = Coordinator::spawn(directory.path(), &grpc);
     assert_eq!(commit.await.unwrap(), Ok(TxStatus::Committed));
+}
+
+#[tokio::test]
+async fn a_full_disk_ends_the_process_and_what_was_answered_is_there_afterwards() {
+    let directory = tempfile::tempdir().unwrap();
+    // No file may grow over 6 MiB: room for the log's first zeros, not for the second.
+    let mut limited = Command::new("bash");
+    limited.args(["-c", "trap '' XFSZ; ulimit -f 6144; exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_atone-tc")]);
+    let coordinator = Coordinator::run(limited, directory.path(), "127.0.0.1:0", "");
+    let grpc = coordinator.grpc.clone();
+    let proxy = Proxy::new(&grpc, &["orders"], "p1");
+    let client = proxy.client.clone();
+    let mut registered = Vec::new();
+    let refused = loop {
+        let xid = begin(&client).await;
+        let mut large = register(xid, branch(), &[registered.len() as u64], Duration::ZERO);
+        large.keys[0].key.resize(900_000, 7);
+        let client = client.clone();
+        let call = tokio::spawn(async move { client.register(large).await });
+        match call.await.unwrap() {
+            Ok(_) => registered.push(xid),
+            Err(error) => break error,
+        }
+    };
+    assert!(matches!(refused, CallError::Unavailable(_)), "{refused}");
+    assert!(!registered.is_empty());
+    assert_eq!(coordinator.ended().await.code(), Some(1));
+    let _coordinator = Coordinator::spawn(directory.path(), &grpc);
+    for xid in registered {
+        assert_eq!(client.status(xid).await.unwrap().unwrap().0, TxStatus::Active);
+    }
 }
 
 #[tokio::test]

@@ -87,7 +87,7 @@ impl Leader {
         self.with(|state, memory| {
             let Some(tx) = state.transaction(xid).filter(|tx| tx.decision.is_none()) else { return };
             if tx.registered().any(|(id, b)| id == branch && b.resource == resource) {
-                memory.proxies.hint(xid, branch, primary);
+                memory.proxies.hint(xid, branch, resource, primary);
                 memory.tell(xid);
             }
         });
@@ -119,7 +119,7 @@ fn conclude_one(state: &State, memory: &mut Memory, key: (Xid, BranchId), outcom
         }
         (TaskKind::Resolve, TaskOutcome::Committed { primary }) => {
             memory.proxies.see(&resource, primary.clone());
-            memory.proxies.hint(xid, branch, primary);
+            memory.proxies.hint(xid, branch, &resource, primary);
             memory.refresh(state, xid);
             memory.tell(xid);
             return;

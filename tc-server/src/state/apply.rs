@@ -47,10 +47,8 @@ impl State {
             };
         }
         // A forgotten xid must not begin again: its late branches would join a stranger's transaction.
-        if xid.begun_ms().saturating_add(HORIZON_MS) < self.clock {
-            return invalid(
-                "the xid is too old to begin: the asker's clock is more than 15 min behind the coordinator's",
-            );
+        if xid.begun_ms() <= self.forgotten {
+            return invalid("the xid is too old to begin: the asker's clock is far behind the coordinator's");
         }
         if xid.begun_ms() > self.clock.saturating_add(AHEAD_MS) {
             return invalid(
@@ -259,8 +257,9 @@ impl State {
             self.expire(xid, effects);
             self.deadlines.remove(&(deadline, xid));
         }
-        while let Some((at, xid)) = self.expiries.first().copied().filter(|(at, _)| *at <= self.clock) {
+        while let Some((at, xid)) = self.next_to_forget(self.clock) {
             self.expiries.remove(&(at, xid));
+            self.forgotten = self.forgotten.max(xid.begun_ms());
             self.transactions.remove(&xid);
             effects.forgotten.push(xid);
         }
@@ -295,9 +294,14 @@ impl State {
             BranchStatus::Registered | BranchStatus::Blocked => true,
             BranchStatus::Failed | BranchStatus::Done => false,
         });
-        if tx.decision.is_none() || tx.finished_at.is_some() || open {
+        if tx.decision.is_none() || tx.finished_at.is_some() {
             return;
         }
+        if open {
+            self.unfinished.insert(xid);
+            return;
+        }
+        self.unfinished.remove(&xid);
         let tx = Arc::make_mut(tx);
         tx.finished_at = Some(self.clock);
         tx.tell(self.clock, EventKind::Finished, None, "");
