@@ -72,6 +72,9 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
         .max_decoding_message_size(MAX_FRAME)
         .max_encoding_message_size(MAX_FRAME);
     let server = tonic::transport::Server::builder()
+        // A branch of many keys should not need a round trip per 64 kB.
+        .initial_stream_window_size(4 << 20)
+        .initial_connection_window_size(16 << 20)
         .http2_keepalive_interval(Some(KEEP_ALIVE))
         .http2_keepalive_timeout(Some(KEEP_ALIVE))
         .add_service(service);

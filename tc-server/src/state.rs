@@ -7,6 +7,8 @@
 mod apply;
 mod entry;
 mod locks;
+mod phase_one;
+mod phase_two;
 mod transaction;
 mod view;
 

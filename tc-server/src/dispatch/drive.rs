@@ -14,6 +14,8 @@ use tokio::time::Instant;
 
 /// How exact deadlines are.
 const TICK: Duration = Duration::from_millis(50);
+/// How long reports that nobody waits for are gathered.
+const PATIENCE: Duration = Duration::from_millis(10);
 /// Without any event the driver looks again after this.
 const IDLE: Duration = Duration::from_secs(1);
 
@@ -42,6 +44,11 @@ impl Leader {
     /// Proposes what proxies have reported, all that is there in one go, for ever.
     pub async fn conclude(&self) {
         loop {
+            // Nobody waits for a committed transaction's undo record to be forgotten: that need not cost the askers
+            // of now a sync of its own.
+            if self.memory().only_forgets() {
+                tokio::time::sleep(PATIENCE).await;
+            }
             let reports = std::mem::take(&mut self.memory().reports);
             if reports.is_empty() {
                 self.reported.notified().await;
@@ -117,7 +124,7 @@ fn conclude_one(state: &State, memory: &mut Memory, key: (Xid, BranchId), outcom
             tracing::warn!(%xid, %branch, resource, "rollback is blocked, a person is needed: {reason}");
             Entry::Blocked { xid, branch, reason }
         }
-        (TaskKind::Resolve, TaskOutcome::Committed { primary }) => {
+        (TaskKind::Resolve, TaskOutcome::Committed { primary }) if !primary.is_empty() => {
             memory.proxies.see(&resource, primary.clone());
             memory.proxies.hint(xid, branch, &resource, primary);
             memory.refresh(state, xid);
