@@ -4,9 +4,7 @@ use super::Leader;
 use super::memory::{Memory, holder};
 use super::proxies::SessionId;
 use crate::state::{Decision, Effects, Entry, State};
-use atone_protocol::{
-    BranchId, Refusal, Resource, Task, TaskId, TaskKind, TaskOutcome, TxStatus, Xid, failpoint,
-};
+use atone_protocol::{BranchId, Refusal, Resource, Task, TaskId, TaskKind, TaskOutcome, Xid, failpoint};
 use std::collections::BTreeMap;
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -174,14 +172,15 @@ fn absorb(state: &State, memory: &mut Memory, effects: Effects) {
     for xid in &effects.decided {
         memory.proxies.drop_hints(*xid);
         let Some(tx) = state.transaction(*xid) else { continue };
-        let own = Refusal::Finished { status: tx.status(), reason: tx.reason().to_owned() };
-        let theirs = match &tx.decision {
-            Some(Decision::Rollback(_)) => Some(TxStatus::RollingBack),
-            Some(Decision::Commit) | None => None,
-        };
-        if memory.waiters.len() > 0 {
-            memory.waiters.decided(*xid, &own, theirs, &holder);
+        if memory.waiters.len() == 0 {
+            continue;
         }
+        let own = Refusal::Finished { status: tx.status(), reason: tx.reason().to_owned() };
+        let theirs: Vec<_> = match &tx.decision {
+            Some(Decision::Rollback(_)) => state.locks_of(*xid).iter().map(|row| row.lock()).collect(),
+            Some(Decision::Commit) | None => Vec::new(),
+        };
+        memory.waiters.decided(*xid, &own, &theirs);
     }
     for xid in effects.decided.iter().chain(&effects.moved).chain(&effects.forgotten) {
         memory.refresh(state, *xid);

@@ -108,15 +108,18 @@ impl Waiters {
         locks: Vec<Lock>,
         holder: Holder<'_>,
     ) -> Result<Place, Box<Refusal>> {
-        for lock in &locks {
-            if let Some((who, status)) = holder(lock)
-                && who != xid
-                && (status != TxStatus::Active || self.by_id.len() >= MAX_WAITERS)
-            {
-                let key = lock.key.clone();
-                let refusal = Refusal::Conflict { key, holder: who, holder_status: status, deadlock: false };
-                return Err(Box::new(refusal));
-            }
+        let doomed =
+            |lock: &&Lock| holder(lock).is_some_and(|(who, status)| who != xid && status != TxStatus::Active);
+        if let Some(lock) = locks.iter().find(doomed)
+            && let Some(refusal) = self.obstacle(xid, std::slice::from_ref(lock), u64::MAX, holder)
+        {
+            return Err(Box::new(refusal));
+        }
+        if self.by_id.len() >= MAX_WAITERS {
+            let full =
+                || Refusal::Invalid(format!("{MAX_WAITERS} requests wait for locks already; try again"));
+            let refusal = self.obstacle(xid, &locks, u64::MAX, holder).unwrap_or_else(full);
+            return Err(Box::new(refusal));
         }
         let id = self.next;
         self.next += 1;
@@ -180,17 +183,17 @@ impl Waiters {
         }
     }
 
-    /// `xid` is decided: its own waiters fail with `own`; when it rolls back (`theirs` is its status then), those
-    /// who wait for its keys fail too, so that no row lock of theirs delays the undo.
-    pub fn decided(&mut self, xid: Xid, own: &Refusal, theirs: Option<TxStatus>, holder: Holder<'_>) {
-        for waiter in self.by_id.values() {
-            if waiter.xid == xid {
-                waiter.turn.fail(own.clone());
-            } else if let Some(holder_status) = theirs
-                && let Some(lock) = waiter.locks.iter().find(|lock| holder(lock).is_some_and(|h| h.0 == xid))
-            {
-                let key = lock.key.clone();
-                waiter.turn.fail(Refusal::Conflict { key, holder: xid, holder_status, deadlock: false });
+    /// `xid` is decided: its own waiters fail with `own`. When it rolls back, those who wait for the keys it holds
+    /// (`theirs`) fail too, so that no row lock of theirs delays the undo.
+    pub fn decided(&self, xid: Xid, own: &Refusal, theirs: &[Lock]) {
+        for id in self.by_xid.get(&xid).into_iter().flatten() {
+            self.by_id[id].turn.fail(own.clone());
+        }
+        for lock in theirs {
+            for id in self.by_lock.get(lock).into_iter().flatten() {
+                let (key, holder_status) = (lock.key.clone(), TxStatus::RollingBack);
+                let turn = &self.by_id[id].turn;
+                turn.fail(Refusal::Conflict { key, holder: xid, holder_status, deadlock: false });
             }
         }
     }
@@ -315,12 +318,12 @@ mod tests {
             }
         }
 
-        fn decide(&mut self, x: u64, theirs: Option<TxStatus>) {
+        fn decide(&mut self, x: u64, rolls_back: bool) {
             let xid = xid(x);
             let freed: Vec<_> =
                 self.held.iter().filter(|(_, h)| **h == xid).map(|(l, _)| l.clone()).collect();
             let own = Refusal::Finished { status: TxStatus::Committed, reason: String::new() };
-            self.waiters.decided(xid, &own, theirs, &holder(&self.held));
+            self.waiters.decided(xid, &own, if rolls_back { &freed } else { &[] });
             self.held.retain(|_, h| *h != xid);
             for lock in freed {
                 self.waiters.call_next(&lock, &holder(&self.held));
@@ -341,8 +344,8 @@ mod tests {
                         world.serve();
                     }
                     Act::GiveUp(_) => {}
-                    Act::Commit(x) => world.decide(*x, None),
-                    Act::RollBack(x) => world.decide(*x, Some(TxStatus::RollingBack)),
+                    Act::Commit(x) => world.decide(*x, false),
+                    Act::RollBack(x) => world.decide(*x, true),
                 }
                 prop_assert_eq!(world.waiters.len(), world.waiting.len());
                 for (who, locks, place) in &world.waiting {
@@ -355,7 +358,7 @@ mod tests {
                 }
             }
             // When all are decided, nobody is left.
-            (0..5).for_each(|x| world.decide(x, None));
+            (0..5).for_each(|x| world.decide(x, false));
             prop_assert_eq!(world.waiters.len(), 0);
         }
     }

@@ -114,7 +114,12 @@ impl Node {
         let raft = Raft::new(options.node_id, config, Network, log.clone(), machine)
             .await
             .map_err(|error| raft_error(&error))?;
-        join(&raft, &options).await?;
+        if let Err(error) = join(&raft, &options).await {
+            // Nothing of it may go on writing once the directory is unlocked.
+            let _ = raft.shutdown().await;
+            log.close().await;
+            return Err(error);
+        }
         options.clock.at_least(state.read().unwrap_or_else(PoisonError::into_inner).clock());
         let (fatal_sender, fatal) = watch::channel(None);
         let (batcher, proposer) = Batcher::new(

@@ -1,6 +1,6 @@
 //! Questions people ask of the state. Nothing here changes it.
 
-use super::{Decision, Held, State};
+use super::{Decision, Held, Lock, State};
 use atone_protocol::{LockKey, Xid};
 use serde::{Deserialize, Serialize};
 
@@ -28,6 +28,13 @@ pub struct LockRow<'a> {
     pub key: &'a LockKey,
     /// By whom.
     pub held: Held,
+}
+
+impl LockRow<'_> {
+    /// The lock by itself.
+    pub fn lock(&self) -> Lock {
+        Lock { resource: self.resource.to_owned(), key: self.key.clone() }
+    }
 }
 
 impl State {
