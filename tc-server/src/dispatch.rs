@@ -16,6 +16,7 @@ pub use memory::Waiting;
 pub use proxies::SessionId;
 pub use requests::Caller;
 
+use crate::clock::Clock;
 use crate::raft::Node;
 use crate::state::{Effects, State};
 use memory::Memory;
@@ -48,16 +49,16 @@ pub struct Leader {
     memory: Mutex<Memory>,
     /// Reports wait to be proposed.
     reported: Notify,
-    clock: fn() -> u64,
+    clock: Arc<Clock>,
 }
 
 impl Leader {
     /// A leader over a node that has applied its log; what was decided and not finished is taken up again.
-    pub fn new(node: Arc<Node>, inbox: Arc<Inbox>, clock: fn() -> u64) -> Arc<Self> {
+    pub fn new(node: Arc<Node>, inbox: Arc<Inbox>, clock: Arc<Clock>) -> Arc<Self> {
         let memory = Mutex::new(Memory::default());
         let leader = Arc::new(Self { node, inbox, memory, reported: Notify::new(), clock });
         leader.with(|state, memory| {
-            for xid in state.unfinished() {
+            for (xid, _) in state.unfinished() {
                 memory.refresh(state, xid);
             }
         });
@@ -71,7 +72,7 @@ impl Leader {
 
     /// Milliseconds since 1970.
     pub fn now(&self) -> u64 {
-        (self.clock)()
+        self.clock.now()
     }
 
     fn memory(&self) -> MutexGuard<'_, Memory> {

@@ -6,6 +6,7 @@
 
 mod admin;
 pub mod cli;
+mod clock;
 mod config;
 mod dispatch;
 mod drain;

@@ -10,6 +10,7 @@ mod log_store;
 mod machine;
 mod network;
 mod node;
+mod recover;
 mod segments;
 mod snapshot;
 mod writer;
@@ -17,7 +18,9 @@ mod writer;
 pub use batcher::{ProposeError, Proposer};
 pub use node::{Node, NodeError, Options};
 #[doc(hidden)]
-pub use segments::{LogError, Recovered, Segments};
+pub use recover::{LogError, Recovered};
+#[doc(hidden)]
+pub use segments::Segments;
 #[doc(hidden)]
 pub use snapshot::{Image, SnapshotError};
 

@@ -1,6 +1,7 @@
 //! A whole coordinator: listeners, node, leader. The binary runs one, and so does a proxy without a coordinator.
 
 use crate::admin;
+use crate::clock::Clock;
 use crate::config::Config;
 use crate::dispatch::{Inbox, Leader};
 use crate::drain::{Drain, Spawner, drain};
@@ -9,7 +10,7 @@ use crate::service::Service;
 use atone_protocol::wire::coordinator_server::CoordinatorServer;
 use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 use tokio::net::TcpListener;
 use tonic::transport::server::TcpIncoming;
 
@@ -71,6 +72,9 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
         .max_decoding_message_size(MAX_FRAME)
         .max_encoding_message_size(MAX_FRAME);
     let server = tonic::transport::Server::builder()
+        // A branch of many keys should not need a round trip per 64 kB.
+        .initial_stream_window_size(4 << 20)
+        .initial_connection_window_size(16 << 20)
         .http2_keepalive_interval(Some(KEEP_ALIVE))
         .http2_keepalive_timeout(Some(KEEP_ALIVE))
         .add_service(service);
@@ -101,17 +105,18 @@ async fn lead(
 ) -> Result<(Arc<Node>, Arc<Leader>), NodeError> {
     let inbox = Arc::new(Inbox::default());
     let absorbing = Arc::clone(&inbox);
+    let clock = Arc::new(Clock::default());
     let options = Options {
         node_id: config.node_id,
         address: address.to_string(),
         data_dir: config.data_dir.clone(),
         snapshot_after: config.snapshot_after,
-        clock: now_ms,
+        clock: Arc::clone(&clock),
     };
     let (node, batcher) = Node::start(options, Box::new(move |effects| absorbing.absorb(effects))).await?;
     spawner.spawn("raft batcher", batcher);
     let node = Arc::new(node);
-    let leader = Leader::new(Arc::clone(&node), inbox, now_ms);
+    let leader = Leader::new(Arc::clone(&node), inbox, clock);
     let driven = Arc::clone(&leader);
     spawner.spawn("drive", async move { driven.drive().await });
     let driven = Arc::clone(&leader);
@@ -119,12 +124,6 @@ async fn lead(
     let driven = Arc::clone(&leader);
     spawner.spawn("tick", async move { driven.tick().await });
     Ok((node, leader))
-}
-
-/// The wall clock; enters the state only as the stamp of a command.
-fn now_ms() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
 impl Running {

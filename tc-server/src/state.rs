@@ -7,6 +7,8 @@
 mod apply;
 mod entry;
 mod locks;
+mod phase_one;
+mod phase_two;
 mod transaction;
 mod view;
 
@@ -27,10 +29,12 @@ pub type Millis = u64;
 pub const MAX_TIMEOUT_MS: u64 = 600_000;
 /// The timeout of a transaction that names none.
 pub const DEFAULT_TIMEOUT_MS: u64 = 60_000;
-/// An xid older than this can have no live branch anywhere: it may be forgotten, and never begins again.
+/// An xid older than this can have no live branch anywhere: it may be forgotten.
 pub const HORIZON_MS: u64 = 15 * 60_000;
 /// How long an outcome can be asked for.
 pub const KEEP_MS: u64 = 60 * 60_000;
+/// Finished transactions kept in memory; beyond it the oldest are forgotten as soon as they are past the horizon.
+pub const MAX_FINISHED: usize = 500_000;
 /// How far the asker's clock may run ahead: an xid from the future would outlive its horizon.
 pub const AHEAD_MS: u64 = 5 * 60_000;
 /// Branches in one transaction.
@@ -50,6 +54,10 @@ pub struct State {
     deadlines: BTreeSet<(Millis, Xid)>,
     /// Finished transactions by the time they may be forgotten.
     expiries: BTreeSet<(Millis, Xid)>,
+    /// Decided transactions with branches still to be finished.
+    unfinished: BTreeSet<Xid>,
+    /// The latest begin of any forgotten transaction: nothing up to then may begin (again).
+    forgotten: Millis,
 }
 
 impl State {

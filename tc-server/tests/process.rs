@@ -31,7 +31,11 @@ impl Coordinator {
     }
 
     fn spawn_with(directory: &Path, grpc: &str, failpoint: &str) -> Self {
-        let mut process = Command::new(env!("CARGO_BIN_EXE_atone-tc"))
+        Self::run(Command::new(env!("CARGO_BIN_EXE_atone-tc")), directory, grpc, failpoint)
+    }
+
+    fn run(mut command: Command, directory: &Path, grpc: &str, failpoint: &str) -> Self {
+        let mut process = command
             .arg("--config")
             .arg(configuration(directory, grpc))
             .env("RUST_LOG", "warn")
@@ -132,21 +136,78 @@ async fn kill_9_under_load_loses_nothing_that_was_answered() {
     }
 }
 
-#[tokio::test]
-async fn a_death_between_decision_and_answer_is_answered_after_the_restart() {
+/// Dies at `failpoint`, comes back, and finishes a transaction as if nothing had happened.
+async fn survives(failpoint: &str) {
     let directory = tempfile::tempdir().unwrap();
-    let coordinator = Coordinator::spawn_with(directory.path(), "127.0.0.1:0", "tc.after_decide=abort");
+    let coordinator = Coordinator::spawn_with(directory.path(), "127.0.0.1:0", failpoint);
     let grpc = coordinator.grpc.clone();
-    let proxy = Proxy::new(&grpc, &["orders"], "p1");
-    let (xid, b) = (begin(&proxy.client).await, branch());
-    proxy.client.register(register(xid, b, &[1], Duration::ZERO)).await.unwrap();
-    proxy.client.settled(xid, b, "orders", "p1");
-    let client = proxy.client.clone();
-    let commit = tokio::spawn(async move { client.commit(xid).await });
-    // The process dies by itself; the call goes on at the next one.
+    let (client, mut tasks) = Proxy::new(&grpc, &["orders"], "p1").answering(|task| match task.kind {
+        atone_protocol::TaskKind::Resolve => TaskOutcome::Committed { primary: "p1".into() },
+        atone_protocol::TaskKind::RollBack | atone_protocol::TaskKind::Forget => TaskOutcome::Done,
+    });
+    let work = tokio::spawn(async move {
+        let (xid, b) = (begin(&client).await, branch());
+        assert_eq!(client.register(register(xid, b, &[1], Duration::ZERO)).await, Ok(1));
+        client.settled(xid, b, "orders", "p1");
+        assert_eq!(client.commit(xid).await, Ok(TxStatus::Committed));
+    });
+    // The process dies by itself; the calls go on at the next one.
     coordinator.ended().await;
     let _coordinator = Coordinator::spawn(directory.path(), &grpc);
-    assert_eq!(commit.await.unwrap(), Ok(TxStatus::Committed));
+    work.await.unwrap();
+    // Phase two is taken up wherever it was.
+    let mut kind = None;
+    while kind != Some(atone_protocol::TaskKind::Forget) {
+        kind = tokio::time::timeout(LONG, tasks.recv()).await.unwrap().map(|task| task.kind);
+    }
+}
+
+#[tokio::test]
+async fn a_death_around_registering_is_no_death_of_the_transaction() {
+    survives("tc.before_register=abort").await;
+    survives("tc.after_register=abort").await;
+}
+
+#[tokio::test]
+async fn a_death_around_deciding_is_no_death_of_the_transaction() {
+    survives("tc.before_decide=abort").await;
+    survives("tc.after_decide=abort").await;
+}
+
+#[tokio::test]
+async fn a_death_before_dispatch_is_no_death_of_the_transaction() {
+    survives("tc.before_dispatch=abort").await;
+}
+
+#[tokio::test]
+async fn a_full_disk_ends_the_process_and_what_was_answered_is_there_afterwards() {
+    let directory = tempfile::tempdir().unwrap();
+    // No file may grow over 6 MiB: room for the log's first zeros, not for the second.
+    let mut limited = Command::new("bash");
+    limited.args(["-c", "trap '' XFSZ; ulimit -f 6144; exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_atone-tc")]);
+    let coordinator = Coordinator::run(limited, directory.path(), "127.0.0.1:0", "");
+    let grpc = coordinator.grpc.clone();
+    let proxy = Proxy::new(&grpc, &["orders"], "p1");
+    let client = proxy.client.clone();
+    let mut registered = Vec::new();
+    let refused = loop {
+        let xid = begin(&client).await;
+        let mut large = register(xid, branch(), &[registered.len() as u64], Duration::ZERO);
+        large.keys[0].key.resize(900_000, 7);
+        let client = client.clone();
+        let call = tokio::spawn(async move { client.register(large).await });
+        match call.await.unwrap() {
+            Ok(_) => registered.push(xid),
+            Err(error) => break error,
+        }
+    };
+    assert!(matches!(refused, CallError::Unavailable(_)), "{refused}");
+    assert!(!registered.is_empty());
+    assert_eq!(coordinator.ended().await.code(), Some(1));
+    let _coordinator = Coordinator::spawn(directory.path(), &grpc);
+    for xid in registered {
+        assert_eq!(client.status(xid).await.unwrap().unwrap().0, TxStatus::Active);
+    }
 }
 
 #[tokio::test]

@@ -39,6 +39,10 @@ fn record(index: u64) -> Record {
     Record::Append(openraft::Entry { log_id: id(index), payload: EntryPayload::Normal(command()) })
 }
 
+fn blank(index: u64) -> Record {
+    Record::Append(openraft::Entry { log_id: id(index), payload: EntryPayload::Blank })
+}
+
 fn append(log: &mut Segments, record: &Record) {
     let index = if let Record::Append(entry) = record { entry.log_id.index } else { 0 };
     log.append(&postcard::to_stdvec(record).unwrap(), index).unwrap();
@@ -116,7 +120,7 @@ fn snapshot_version_1_is_read_for_ever() {
 fn any_truncation_of_the_file_recovers_a_prefix_and_goes_on() {
     let directory = tempfile::tempdir().unwrap();
     let (mut log, _) = Segments::open(directory.path()).unwrap();
-    (1..=4).for_each(|index| append(&mut log, &record(index)));
+    (1..=4).for_each(|index| append(&mut log, &blank(index)));
     drop(log);
     Segments::open(directory.path()).unwrap();
     let file = only_file(directory.path());
@@ -129,7 +133,7 @@ fn any_truncation_of_the_file_recovers_a_prefix_and_goes_on() {
         let count = recovered.entries.len() as u64;
         assert!(recovered.entries.keys().copied().eq(1..=count));
         seen.insert(count);
-        append(&mut log, &record(count + 1));
+        append(&mut log, &blank(count + 1));
         drop(log);
         let (_, recovered) = Segments::open(directory.path()).unwrap();
         assert_eq!(recovered.entries.len() as u64, count + 1);

@@ -263,3 +263,6 @@ pub fn task_from_wire(task: wire::Task) -> Result<Task, WireError> {
         kind,
     })
 }
+
+#[cfg(test)]
+mod tests;

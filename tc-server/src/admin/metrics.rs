@@ -23,14 +23,9 @@ pub(super) async fn render(Shared(ready): Shared<Ready>) -> Response {
         Ok(leader) => leader,
         Err(problem) => return Problem::into_response(problem),
     };
-    let (totals, active, blocked, rolling_back, known, locks) = leader.node().read(|state| {
-        let unfinished: Vec<_> =
-            state.unfinished().filter_map(|xid| state.transaction(xid).map(|tx| tx.status())).collect();
-        let count = |status| unfinished.iter().filter(|s| **s == status).count() as u64;
-        let (blocked, rolling_back) = (count(TxStatus::Blocked), count(TxStatus::RollingBack));
-        let known = state.transactions().count() as u64;
-        let (active, locks) = (state.count(TxStatus::Active) as u64, state.locks().len() as u64);
-        (state.totals(), active, blocked, rolling_back, known, locks)
+    let (totals, (known, active), blocked, unfinished, locks) = leader.node().read(|state| {
+        let blocked = state.unfinished().filter(|(_, tx)| tx.status() == TxStatus::Blocked).count();
+        (state.totals(), state.counts(), blocked, state.unfinished().count(), state.locks().len())
     });
     let seen = leader.seen();
     let mut text = Text(String::new());
@@ -52,16 +47,27 @@ pub(super) async fn render(Shared(ready): Shared<Ready>) -> Response {
         "Of those rolled back, by their deadline.",
         &[("", totals.timed_out)],
     );
-    text.family("atone_transactions_active", "gauge", "Undecided global transactions.", &[("", active)]);
+    text.family(
+        "atone_transactions_active",
+        "gauge",
+        "Undecided global transactions.",
+        &[("", active as u64)],
+    );
     text.family(
         "atone_transactions_unfinished",
         "gauge",
-        "Rollbacks that are not finished.",
-        &[("{status=\"rolling_back\"}", rolling_back), ("{status=\"blocked\"}", blocked)],
+        "Decided global transactions whose phase two goes on.",
+        &[("", unfinished as u64)],
     );
-    text.family("atone_transactions_known", "gauge", "Global transactions in memory.", &[("", known)]);
+    text.family(
+        "atone_transactions_blocked",
+        "gauge",
+        "Rollbacks that need a person.",
+        &[("", blocked as u64)],
+    );
+    text.family("atone_transactions_known", "gauge", "Global transactions in memory.", &[("", known as u64)]);
     text.family("atone_branches_total", "counter", "Branches registered.", &[("", totals.branches)]);
-    text.family("atone_locks", "gauge", "Global locks held.", &[("", locks)]);
+    text.family("atone_locks", "gauge", "Global locks held.", &[("", locks as u64)]);
     text.family("atone_lock_waiters", "gauge", "Requests waiting for a lock.", &[("", seen.waiters as u64)]);
     text.family("atone_proxies", "gauge", "Connected proxies.", &[("", seen.proxies as u64)]);
     text.family("atone_tasks", "gauge", "Tasks of phase two under way.", &[("", seen.tasks as u64)]);

@@ -1,6 +1,7 @@
 //! Pages about transactions and locks.
 
 use super::{Problem, Ready, leader, limit, parameters, problem, show, status};
+use crate::clock::wall_ms;
 use crate::state::{DEFAULT_TIMEOUT_MS, LockRow, MAX_TIMEOUT_MS, State, Transaction};
 use atone_protocol::messages::{Answer, Request};
 use atone_protocol::{TxStatus, Xid};
@@ -53,7 +54,7 @@ pub(super) async fn begin(
     if !(1..=MAX_TIMEOUT_MS).contains(&timeout_ms) {
         return Err(Problem::bad(format!("timeout_ms {timeout_ms} is not from 1 to {MAX_TIMEOUT_MS}")));
     }
-    let xid = Xid::new(leader.now(), rand::random());
+    let xid = Xid::new(wall_ms(), rand::random());
     let timeout = Duration::from_millis(timeout_ms);
     match leader.answer(Request::Begin { xid, name: name.clone(), timeout }).await {
         Answer::Done => {
@@ -90,7 +91,12 @@ fn newest(state: &State, wanted: Option<TxStatus>) -> Box<dyn Iterator<Item = (X
             active.sort_unstable_by_key(|(xid, _)| std::cmp::Reverse(*xid));
             Box::new(active.into_iter())
         }
-        Some(status) => Box::new(state.transactions().rev().filter(move |(_, tx)| tx.status() == status)),
+        Some(status @ (TxStatus::RollingBack | TxStatus::Blocked)) => {
+            Box::new(state.unfinished().rev().filter(move |(_, tx)| tx.status() == status))
+        }
+        Some(status @ (TxStatus::Committed | TxStatus::RolledBack)) => {
+            Box::new(state.transactions().rev().filter(move |(_, tx)| tx.status() == status))
+        }
     }
 }
 

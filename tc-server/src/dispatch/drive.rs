@@ -4,9 +4,7 @@ use super::Leader;
 use super::memory::{Memory, holder};
 use super::proxies::SessionId;
 use crate::state::{Decision, Effects, Entry, State};
-use atone_protocol::{
-    BranchId, Refusal, Resource, Task, TaskId, TaskKind, TaskOutcome, TxStatus, Xid, failpoint,
-};
+use atone_protocol::{BranchId, Refusal, Resource, Task, TaskId, TaskKind, TaskOutcome, Xid, failpoint};
 use std::collections::BTreeMap;
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -14,6 +12,8 @@ use tokio::time::Instant;
 
 /// How exact deadlines are.
 const TICK: Duration = Duration::from_millis(50);
+/// How long reports that nobody waits for are gathered.
+const PATIENCE: Duration = Duration::from_millis(10);
 /// Without any event the driver looks again after this.
 const IDLE: Duration = Duration::from_secs(1);
 
@@ -42,6 +42,11 @@ impl Leader {
     /// Proposes what proxies have reported, all that is there in one go, for ever.
     pub async fn conclude(&self) {
         loop {
+            // Nobody waits for a committed transaction's undo record to be forgotten: that need not cost the askers
+            // of now a sync of its own.
+            if self.memory().only_forgets() {
+                tokio::time::sleep(PATIENCE).await;
+            }
             let reports = std::mem::take(&mut self.memory().reports);
             if reports.is_empty() {
                 self.reported.notified().await;
@@ -87,7 +92,7 @@ impl Leader {
         self.with(|state, memory| {
             let Some(tx) = state.transaction(xid).filter(|tx| tx.decision.is_none()) else { return };
             if tx.registered().any(|(id, b)| id == branch && b.resource == resource) {
-                memory.proxies.hint(xid, branch, primary);
+                memory.proxies.hint(xid, branch, resource, primary);
                 memory.tell(xid);
             }
         });
@@ -117,9 +122,9 @@ fn conclude_one(state: &State, memory: &mut Memory, key: (Xid, BranchId), outcom
             tracing::warn!(%xid, %branch, resource, "rollback is blocked, a person is needed: {reason}");
             Entry::Blocked { xid, branch, reason }
         }
-        (TaskKind::Resolve, TaskOutcome::Committed { primary }) => {
+        (TaskKind::Resolve, TaskOutcome::Committed { primary }) if !primary.is_empty() => {
             memory.proxies.see(&resource, primary.clone());
-            memory.proxies.hint(xid, branch, primary);
+            memory.proxies.hint(xid, branch, &resource, primary);
             memory.refresh(state, xid);
             memory.tell(xid);
             return;
@@ -167,14 +172,15 @@ fn absorb(state: &State, memory: &mut Memory, effects: Effects) {
     for xid in &effects.decided {
         memory.proxies.drop_hints(*xid);
         let Some(tx) = state.transaction(*xid) else { continue };
-        let own = Refusal::Finished { status: tx.status(), reason: tx.reason().to_owned() };
-        let theirs = match &tx.decision {
-            Some(Decision::Rollback(_)) => Some(TxStatus::RollingBack),
-            Some(Decision::Commit) | None => None,
-        };
-        if memory.waiters.len() > 0 {
-            memory.waiters.decided(*xid, &own, theirs, &holder);
+        if memory.waiters.len() == 0 {
+            continue;
         }
+        let own = Refusal::Finished { status: tx.status(), reason: tx.reason().to_owned() };
+        let theirs: Vec<_> = match &tx.decision {
+            Some(Decision::Rollback(_)) => state.locks_of(*xid).iter().map(|row| row.lock()).collect(),
+            Some(Decision::Commit) | None => Vec::new(),
+        };
+        memory.waiters.decided(*xid, &own, &theirs);
     }
     for xid in effects.decided.iter().chain(&effects.moved).chain(&effects.forgotten) {
         memory.refresh(state, *xid);

@@ -5,7 +5,7 @@
 use super::proxies::SessionId;
 use crate::state::{BranchStatus, Decision, Transaction};
 use atone_protocol::{BranchId, TaskId, TaskKind, Xid};
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -39,6 +39,8 @@ pub(super) struct Job {
     /// Why it was put off, for who asks.
     pub why: String,
     backoff: Duration,
+    /// Its place among the queued jobs of its resource.
+    place: Option<u64>,
 }
 
 /// The table.
@@ -46,7 +48,8 @@ pub(super) struct Job {
 pub(super) struct Jobs {
     pub table: BTreeMap<Key, Job>,
     ids: BTreeMap<TaskId, Key>,
-    ready: BTreeMap<String, VecDeque<Key>>,
+    ready: BTreeMap<String, BTreeMap<u64, Key>>,
+    next_place: u64,
     due: BTreeSet<(Instant, Key)>,
 }
 
@@ -111,22 +114,35 @@ impl Jobs {
             // Never reused, not even by the next process: a late report must not be taken for another task's.
             let id = TaskId(rand::random());
             let (phase, backoff, why) = (Phase::Queued, BACKOFF, String::new());
-            let job =
-                Job { id, kind, resource: resource.clone(), phase, last: None, due: None, why, backoff };
+            let job = Job { id, kind, resource, phase, last: None, due: None, why, backoff, place: None };
             self.table.insert((xid, branch), job);
             self.ids.insert(id, (xid, branch));
-            self.ready.entry(resource).or_default().push_back((xid, branch));
+            self.requeue((xid, branch));
         }
         recalled
     }
 
     fn remove(&mut self, key: Key) -> Option<(SessionId, TaskId)> {
+        self.unfile(key);
         let job = self.table.remove(&key)?;
         self.ids.remove(&job.id);
-        if let Some(at) = job.due {
+        if let Phase::Sent(session) = job.phase { Some((session, job.id)) } else { None }
+    }
+
+    /// Takes a job out of the queue and out of the timers.
+    fn unfile(&mut self, key: Key) {
+        let Some(job) = self.table.get_mut(&key) else { return };
+        if let Some(at) = job.due.take() {
             self.due.remove(&(at, key));
         }
-        if let Phase::Sent(session) = job.phase { Some((session, job.id)) } else { None }
+        if let Some(place) = job.place.take()
+            && let Some(queue) = self.ready.get_mut(&job.resource)
+        {
+            queue.remove(&place);
+            if queue.is_empty() {
+                self.ready.remove(&job.resource);
+            }
+        }
     }
 
     /// The job of a task.
@@ -135,16 +151,16 @@ impl Jobs {
     }
 
     fn set(&mut self, key: Key, phase: Phase, due: Option<Instant>) {
+        self.unfile(key);
         let Some(job) = self.table.get_mut(&key) else { return };
-        if let Some(at) = job.due.take() {
-            self.due.remove(&(at, key));
-        }
         (job.phase, job.due) = (phase, due);
         if let Some(at) = due {
             self.due.insert((at, key));
         }
         if phase == Phase::Queued {
-            self.ready.entry(job.resource.clone()).or_default().push_back(key);
+            job.place = Some(self.next_place);
+            self.ready.entry(job.resource.clone()).or_default().insert(self.next_place, key);
+            self.next_place += 1;
         }
     }
 
@@ -197,20 +213,8 @@ impl Jobs {
         self.ready.keys().cloned().collect()
     }
 
-    /// The longest queued job of a resource, taken off the queue.
-    pub fn pop_ready(&mut self, resource: &str) -> Option<Key> {
-        let queue = self.ready.get_mut(resource)?;
-        while let Some(key) = queue.pop_front() {
-            if self.table.get(&key).is_some_and(|job| job.phase == Phase::Queued) {
-                return Some(key);
-            }
-        }
-        self.ready.remove(resource);
-        None
-    }
-
-    /// Puts a job back to where [`Jobs::pop_ready`] took it.
-    pub fn push_ready(&mut self, resource: &str, key: Key) {
-        self.ready.entry(resource.to_owned()).or_default().push_front(key);
+    /// The longest queued job of a resource.
+    pub fn first_ready(&self, resource: &str) -> Option<Key> {
+        self.ready.get(resource)?.first_key_value().map(|(_, key)| *key)
     }
 }

@@ -5,7 +5,7 @@ use super::proxies::{Proxies, SessionId};
 use super::waiters::Waiters;
 use super::{Leader, jobs};
 use crate::state::{Entry, Lock, State};
-use atone_protocol::{BranchId, LockKey, Task, TaskId, TxStatus, Xid};
+use atone_protocol::{BranchId, LockKey, Task, TaskId, TaskKind, TxStatus, Xid};
 use std::collections::{BTreeMap, BTreeSet};
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -77,17 +77,14 @@ impl Memory {
     /// Gives queued tasks to proxies, as many as these take.
     pub fn pump(&mut self, now: Instant) {
         for resource in self.jobs.ready_resources() {
-            while let Some(key) = self.jobs.pop_ready(&resource) {
-                if !self.give(&resource, key, now) {
-                    self.jobs.push_ready(&resource, key);
-                    break;
-                }
-            }
+            while let Some(key) = self.jobs.first_ready(&resource)
+                && self.give(&resource, key, now)
+            {}
         }
     }
 
     fn give(&mut self, resource: &str, key: jobs::Key, now: Instant) -> bool {
-        let Some(job) = self.jobs.table.get(&key) else { return true };
+        let Some(job) = self.jobs.table.get(&key) else { return false };
         let Some(chosen) = self.proxies.choose(resource, job.last) else { return false };
         let Some(session) = self.proxies.sessions.get_mut(&chosen) else { return false };
         let task =
@@ -98,6 +95,12 @@ impl Memory {
         session.outstanding.insert(job.id);
         self.jobs.sent(key, chosen, now);
         true
+    }
+
+    /// There are reports, and all of them are of undo records deleted after a commit.
+    pub fn only_forgets(&self) -> bool {
+        let forgets = |key| self.jobs.table.get(key).is_none_or(|job| job.kind == TaskKind::Forget);
+        !self.reports.is_empty() && self.reports.iter().all(|(_, key)| forgets(key))
     }
 
     /// Some task waits for a proxy that is there.

@@ -46,8 +46,9 @@ impl Proxies {
     }
 
     /// The database has told a proxy who its primary is. Hints of another primary count no more from here on.
+    /// A proxy that has not reached its database yet names none, which says nothing.
     pub fn see(&mut self, resource: &str, primary: String) {
-        if self.primaries.get(resource) != Some(&primary) {
+        if !primary.is_empty() && self.primaries.get(resource) != Some(&primary) {
             if let Some(old) = self.primaries.get(resource) {
                 tracing::warn!(
                     resource,
@@ -60,7 +61,11 @@ impl Proxies {
         }
     }
 
-    pub fn hint(&mut self, xid: Xid, branch: BranchId, primary: String) {
+    /// A branch is locally committed on `primary`.
+    pub fn hint(&mut self, xid: Xid, branch: BranchId, resource: &str, primary: String) {
+        if !self.primaries.contains_key(resource) {
+            self.see(resource, primary.clone());
+        }
         self.hints.insert((xid, branch), primary);
     }
 

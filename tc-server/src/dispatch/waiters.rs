@@ -108,15 +108,18 @@ impl Waiters {
         locks: Vec<Lock>,
         holder: Holder<'_>,
     ) -> Result<Place, Box<Refusal>> {
-        for lock in &locks {
-            if let Some((who, status)) = holder(lock)
-                && who != xid
-                && (status != TxStatus::Active || self.by_id.len() >= MAX_WAITERS)
-            {
-                let key = lock.key.clone();
-                let refusal = Refusal::Conflict { key, holder: who, holder_status: status, deadlock: false };
-                return Err(Box::new(refusal));
-            }
+        let doomed =
+            |lock: &&Lock| holder(lock).is_some_and(|(who, status)| who != xid && status != TxStatus::Active);
+        if let Some(lock) = locks.iter().find(doomed)
+            && let Some(refusal) = self.obstacle(xid, std::slice::from_ref(lock), u64::MAX, holder)
+        {
+            return Err(Box::new(refusal));
+        }
+        if self.by_id.len() >= MAX_WAITERS {
+            let full =
+                || Refusal::Invalid(format!("{MAX_WAITERS} requests wait for locks already; try again"));
+            let refusal = self.obstacle(xid, &locks, u64::MAX, holder).unwrap_or_else(full);
+            return Err(Box::new(refusal));
         }
         let id = self.next;
         self.next += 1;
@@ -180,17 +183,17 @@ impl Waiters {
         }
     }
 
-    /// `xid` is decided: its own waiters fail with `own`; when it rolls back (`theirs` is its status then), those
-    /// who wait for its keys fail too, so that no row lock of theirs delays the undo.
-    pub fn decided(&mut self, xid: Xid, own: &Refusal, theirs: Option<TxStatus>, holder: Holder<'_>) {
-        for waiter in self.by_id.values() {
-            if waiter.xid == xid {
-                waiter.turn.fail(own.clone());
-            } else if let Some(holder_status) = theirs
-                && let Some(lock) = waiter.locks.iter().find(|lock| holder(lock).is_some_and(|h| h.0 == xid))
-            {
-                let key = lock.key.clone();
-                waiter.turn.fail(Refusal::Conflict { key, holder: xid, holder_status, deadlock: false });
+    /// `xid` is decided: its own waiters fail with `own`. When it rolls back, those who wait for the keys it holds
+    /// (`theirs`) fail too, so that no row lock of theirs delays the undo.
+    pub fn decided(&self, xid: Xid, own: &Refusal, theirs: &[Lock]) {
+        for id in self.by_xid.get(&xid).into_iter().flatten() {
+            self.by_id[id].turn.fail(own.clone());
+        }
+        for lock in theirs {
+            for id in self.by_lock.get(lock).into_iter().flatten() {
+                let (key, holder_status) = (lock.key.clone(), TxStatus::RollingBack);
+                let turn = &self.by_id[id].turn;
+                turn.fail(Refusal::Conflict { key, holder: xid, holder_status, deadlock: false });
             }
         }
     }
@@ -227,5 +230,136 @@ impl Waiters {
             }
         }
         found
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures_util::FutureExt;
+    use proptest::prelude::*;
+
+    fn lock(n: u8) -> Lock {
+        let key = LockKey { table: "t".into(), index: "PRIMARY".into(), key: vec![n], shown: n.to_string() };
+        Lock { resource: "orders".into(), key }
+    }
+
+    fn xid(n: u64) -> Xid {
+        Xid::new(1, u128::from(n))
+    }
+
+    #[derive(Debug, Clone)]
+    enum Act {
+        Ask(u64, Vec<u8>),
+        GiveUp(usize),
+        Commit(u64),
+        RollBack(u64),
+    }
+
+    fn act() -> impl Strategy<Value = Act> {
+        prop_oneof![
+            6 => (0..5u64, prop::collection::btree_set(0..4u8, 1..3))
+                .prop_map(|(x, keys)| Act::Ask(x, keys.into_iter().collect())),
+            1 => (0..8usize).prop_map(Act::GiveUp),
+            2 => (0..5u64).prop_map(Act::Commit),
+            1 => (0..5u64).prop_map(Act::RollBack),
+        ]
+    }
+
+    /// A lock table and askers, as the state and the request's futures are.
+    #[derive(Default)]
+    struct World {
+        waiters: Waiters,
+        held: BTreeMap<Lock, Xid>,
+        waiting: Vec<(Xid, Vec<Lock>, Place)>,
+    }
+
+    fn holder(held: &BTreeMap<Lock, Xid>) -> impl Fn(&Lock) -> Option<(Xid, TxStatus)> + '_ {
+        |lock| held.get(lock).map(|xid| (*xid, TxStatus::Active))
+    }
+
+    impl World {
+        fn ask(&mut self, x: u64, keys: &[u8]) {
+            let (xid, locks) = (xid(x), keys.iter().map(|n| lock(*n)).collect::<Vec<_>>());
+            let free = !self.waiters.must_queue(xid, &locks, &holder(&self.held))
+                && locks.iter().all(|lock| self.held.get(lock).is_none_or(|h| *h == xid));
+            if free {
+                self.held.extend(locks.into_iter().map(|lock| (lock, xid)));
+            } else {
+                let holds = self.held.values().any(|h| *h == xid);
+                if let Ok(place) = self.waiters.join(xid, holds, locks.clone(), &holder(&self.held)) {
+                    self.waiting.push((xid, locks, place));
+                }
+            }
+            self.serve();
+        }
+
+        fn leave(&mut self, at: usize) {
+            let (_, _, place) = self.waiting.remove(at);
+            self.waiters.leave(place.id, &holder(&self.held));
+        }
+
+        /// Everybody who is called does what the request's future does, until nobody is.
+        fn serve(&mut self) {
+            while let Some((at, verdict)) = self
+                .waiting
+                .iter()
+                .enumerate()
+                .find_map(|(at, (_, _, place))| Some((at, place.turn.called().now_or_never()?)))
+            {
+                let (xid, locks, _) = self.waiting[at].clone();
+                let granted = locks.iter().all(|lock| self.held.get(lock).is_none_or(|h| *h == xid));
+                if verdict.is_none() && granted {
+                    self.held.extend(locks.into_iter().map(|lock| (lock, xid)));
+                }
+                if verdict.is_some() || granted {
+                    self.leave(at);
+                }
+            }
+        }
+
+        fn decide(&mut self, x: u64, rolls_back: bool) {
+            let xid = xid(x);
+            let freed: Vec<_> =
+                self.held.iter().filter(|(_, h)| **h == xid).map(|(l, _)| l.clone()).collect();
+            let own = Refusal::Finished { status: TxStatus::Committed, reason: String::new() };
+            self.waiters.decided(xid, &own, if rolls_back { &freed } else { &[] });
+            self.held.retain(|_, h| *h != xid);
+            for lock in freed {
+                self.waiters.call_next(&lock, &holder(&self.held));
+            }
+            self.serve();
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn nobody_waits_for_nothing_and_nobody_waits_in_a_circle(acts in prop::collection::vec(act(), 0..60)) {
+            let mut world = World::default();
+            for act in acts {
+                match &act {
+                    Act::Ask(x, keys) => world.ask(*x, keys),
+                    Act::GiveUp(at) if *at < world.waiting.len() => {
+                        world.leave(*at);
+                        world.serve();
+                    }
+                    Act::GiveUp(_) => {}
+                    Act::Commit(x) => world.decide(*x, false),
+                    Act::RollBack(x) => world.decide(*x, true),
+                }
+                prop_assert_eq!(world.waiters.len(), world.waiting.len());
+                for (who, locks, place) in &world.waiting {
+                    let held = holder(&world.held);
+                    prop_assert!(
+                        world.waiters.obstacle(*who, locks, place.id, &held).is_some(),
+                        "{who} waits for nothing after {act:?}"
+                    );
+                    prop_assert_eq!(world.waiters.youngest_in_circle(*who, &held), None, "after {:?}", act);
+                }
+            }
+            // When all are decided, nobody is left.
+            (0..5).for_each(|x| world.decide(x, false));
+            prop_assert_eq!(world.waiters.len(), 0);
+        }
     }
 }

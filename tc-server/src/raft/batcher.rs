@@ -5,6 +5,7 @@
 
 use super::TypeConfig;
 use super::log_store::LogStore;
+use crate::clock::Clock;
 use crate::state::{Command, Effects, Entry, Reply};
 use openraft::Raft;
 use openraft::error::{ClientWriteError, RaftError};
@@ -67,7 +68,7 @@ impl Proposer {
 pub(super) struct Batcher {
     pub raft: Raft<TypeConfig>,
     pub log: LogStore,
-    pub clock: fn() -> u64,
+    pub clock: Arc<Clock>,
     pub absorb: Box<dyn Fn(Effects) + Send + Sync>,
     pub snapshot_after: u64,
     pub fatal: watch::Sender<Option<String>>,
@@ -79,7 +80,7 @@ impl Batcher {
     pub(super) fn new(
         raft: Raft<TypeConfig>,
         log: LogStore,
-        clock: fn() -> u64,
+        clock: Arc<Clock>,
         absorb: Box<dyn Fn(Effects) + Send + Sync>,
         snapshot_after: u64,
         fatal: watch::Sender<Option<String>>,
@@ -128,7 +129,7 @@ impl Batcher {
             askers.push((proposal.entries.len(), proposal.replies));
             entries.append(&mut proposal.entries);
         }
-        let command = Command { at: (self.clock)(), entries };
+        let command = Command { at: self.clock.now(), entries };
         match self.raft.client_write(command).await {
             Ok(response) => {
                 self.commands.fetch_add(1, Ordering::Relaxed);

@@ -1,7 +1,7 @@
 //! openraft's view of the log: entries behind the snapshot are also in memory, the writer makes them durable.
 
 use super::frame::encode_record;
-use super::segments::Recovered;
+use super::recover::Recovered;
 use super::writer::{Done, Job};
 use super::{Record, TypeConfig};
 use openraft::storage::{LogFlushed, RaftLogStorage};

@@ -114,7 +114,7 @@ impl RaftStateMachine<TypeConfig> for Machine {
 
 impl RaftSnapshotBuilder<TypeConfig> for Builder {
     async fn build_snapshot(&mut self) -> Result<Snapshot<TypeConfig>> {
-        let (image, directory) = (self.image.clone(), self.directory.clone());
+        let (image, directory) = (std::mem::take(&mut self.image), self.directory.clone());
         let built = tokio::task::spawn_blocking(move || {
             let bytes = image.encode().map_err(std::io::Error::other)?;
             snapshot::store(&directory, &bytes)?;

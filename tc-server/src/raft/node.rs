@@ -4,9 +4,11 @@ use super::batcher::{Batcher, Proposer};
 use super::log_store::LogStore;
 use super::machine::Machine;
 use super::network::Network;
-use super::segments::{LogError, Segments};
+use super::recover::LogError;
+use super::segments::Segments;
 use super::snapshot::{self, SnapshotError};
 use super::{TypeConfig, writer};
+use crate::clock::Clock;
 use crate::state::{Effects, State};
 use openraft::{BasicNode, Raft, SnapshotPolicy};
 use std::collections::BTreeMap;
@@ -26,8 +28,8 @@ pub struct Options {
     pub data_dir: PathBuf,
     /// A snapshot is made after this many bytes of log.
     pub snapshot_after: u64,
-    /// Milliseconds since 1970, for stamping commands.
-    pub clock: fn() -> u64,
+    /// For stamping commands.
+    pub clock: Arc<Clock>,
 }
 
 /// Why a node does not start.
@@ -44,6 +46,8 @@ pub enum NodeError {
     Snapshot(#[from] SnapshotError),
     #[error("data_dir {}: the log begins behind entry {log}, but the snapshot ends before it; restore the directory from a backup", path.display())]
     Gap { path: PathBuf, log: u64 },
+    #[error("{}: the first files of the log are missing; restore the data directory from a backup", .0.display())]
+    Incomplete(PathBuf),
     #[error("data_dir {} belongs to node {stored}, not to node {node_id}; mend node_id or data_dir", path.display())]
     OtherNode { path: PathBuf, stored: String, node_id: u64 },
     #[error("Raft does not start: {0}")]
@@ -96,6 +100,11 @@ impl Node {
         {
             return Err(NodeError::Gap { path: directory, log: purged.index });
         }
+        let first = recovered.entries.keys().next().copied();
+        let begins = recovered.purged.map_or(0, |purged| purged.index + 1);
+        if first.is_some_and(|first| first != begins) || (image.is_some() && recovered.vote.is_none()) {
+            return Err(NodeError::Incomplete(directory.join("log")));
+        }
         let in_directory = |source| NodeError::Directory { path: directory.clone(), source };
         let jobs = writer::start(segments).map_err(in_directory)?;
         let log = LogStore::new(recovered, jobs);
@@ -105,7 +114,13 @@ impl Node {
         let raft = Raft::new(options.node_id, config, Network, log.clone(), machine)
             .await
             .map_err(|error| raft_error(&error))?;
-        join(&raft, &options).await?;
+        if let Err(error) = join(&raft, &options).await {
+            // Nothing of it may go on writing once the directory is unlocked.
+            let _ = raft.shutdown().await;
+            log.close().await;
+            return Err(error);
+        }
+        options.clock.at_least(state.read().unwrap_or_else(PoisonError::into_inner).clock());
         let (fatal_sender, fatal) = watch::channel(None);
         let (batcher, proposer) = Batcher::new(
             raft.clone(),

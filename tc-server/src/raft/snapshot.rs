@@ -12,7 +12,7 @@ const MAGIC: &[u8; 7] = b"ATONESN";
 const HEAD: usize = 20;
 
 /// The state as of a log entry.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Image {
     /// Up to which entry, and who the members were.
     pub meta: SnapshotMeta<u64, BasicNode>,

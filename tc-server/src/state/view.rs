@@ -1,7 +1,7 @@
 //! Questions people ask of the state. Nothing here changes it.
 
-use super::{Decision, Held, State};
-use atone_protocol::{LockKey, TxStatus, Xid};
+use super::{Decision, Held, Lock, State};
+use atone_protocol::{LockKey, Xid};
 use serde::{Deserialize, Serialize};
 
 /// Counts since the first start of the cluster.
@@ -30,14 +30,17 @@ pub struct LockRow<'a> {
     pub held: Held,
 }
 
+impl LockRow<'_> {
+    /// The lock by itself.
+    pub fn lock(&self) -> Lock {
+        Lock { resource: self.resource.to_owned(), key: self.key.clone() }
+    }
+}
+
 impl State {
-    /// How many transactions are in `status` now.
-    pub fn count(&self, status: TxStatus) -> usize {
-        match status {
-            // An index has these; the rest must be looked at.
-            TxStatus::Active => self.deadlines.len(),
-            _ => self.transactions().filter(|(_, tx)| tx.status() == status).count(),
-        }
+    /// How many transactions are known, and of these how many are undecided.
+    pub fn counts(&self) -> (usize, usize) {
+        (self.transactions.len(), self.deadlines.len())
     }
 
     /// Undecided transactions, in no order that means anything.
@@ -47,15 +50,20 @@ impl State {
 
     /// A tick at `now` would change something.
     pub fn due(&self, now: super::Millis) -> bool {
-        let passed = |first: Option<&(super::Millis, Xid)>| first.is_some_and(|(at, _)| *at <= now);
-        passed(self.deadlines.first()) || passed(self.expiries.first())
+        self.deadlines.first().is_some_and(|(at, _)| *at <= now) || self.next_to_forget(now).is_some()
     }
 
-    /// Decided transactions whose phase two is not finished.
-    pub fn unfinished(&self) -> impl Iterator<Item = Xid> {
-        self.transactions()
-            .filter(|(_, tx)| tx.decision.is_some() && tx.finished_at.is_none())
-            .map(|(xid, _)| xid)
+    /// The finished transaction to forget first, if it may be forgotten at `now`.
+    pub(super) fn next_to_forget(&self, now: super::Millis) -> Option<(super::Millis, Xid)> {
+        let (at, xid) = self.expiries.first().copied()?;
+        let crowded = self.expiries.len() > super::MAX_FINISHED;
+        let past_horizon = xid.begun_ms().saturating_add(super::HORIZON_MS) < now;
+        (at <= now || (crowded && past_horizon)).then_some((at, xid))
+    }
+
+    /// Decided transactions whose phase two is not finished, oldest first.
+    pub fn unfinished(&self) -> impl DoubleEndedIterator<Item = (Xid, &super::Transaction)> {
+        self.unfinished.iter().filter_map(|xid| Some((*xid, self.transaction(*xid)?)))
     }
 
     /// The locks of one transaction, in order.
@@ -98,6 +106,10 @@ impl State {
             }
             if tx.decision.is_none() != self.deadlines.contains(&(tx.deadline_at, xid)) {
                 return Err(format!("the deadline of {xid} is wrongly filed"));
+            }
+            let unfinished = tx.decision.is_some() && tx.finished_at.is_none();
+            if unfinished != self.unfinished.contains(&xid) {
+                return Err(format!("{xid} is wrongly filed as unfinished or finished"));
             }
             if tx.finished_at.is_some() && tx.registered().next().is_some() {
                 return Err(format!("{xid} is finished and has registered branches"));

@@ -149,6 +149,8 @@ impl Connection {
             .map_err(|error| format!("'{address}' is not host:port ({error})"))?
             .connect_timeout(CONNECT)
             .tcp_nodelay(true)
+            .initial_stream_window_size(4 << 20)
+            .initial_connection_window_size(16 << 20)
             .http2_keep_alive_interval(KEEP_ALIVE)
             .keep_alive_timeout(KEEP_ALIVE)
             .connect_lazy();

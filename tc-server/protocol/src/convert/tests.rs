@@ -1,0 +1,103 @@
+//! Everything that can be said comes out of its bytes again.
+
+use super::*;
+use proptest::prelude::*;
+
+fn ids() -> impl Strategy<Value = (Xid, BranchId)> {
+    (any::<u128>(), any::<u64>()).prop_map(|(x, b)| (Xid::from_u128(x), BranchId::new(b)))
+}
+
+fn key() -> impl Strategy<Value = LockKey> {
+    (".{0,9}", ".{0,9}", prop::collection::vec(any::<u8>(), 0..9), ".{0,9}")
+        .prop_map(|(table, index, key, shown)| LockKey { table, index, key, shown })
+}
+
+fn said() -> impl Strategy<Value = FromProxy> {
+    let time = || any::<u64>().prop_map(Duration::from_millis);
+    let outcome = prop_oneof![
+        Just(TaskOutcome::Done),
+        ".*".prop_map(|primary| TaskOutcome::Committed { primary }),
+        Just(TaskOutcome::Guarded),
+        ".*".prop_map(TaskOutcome::Blocked),
+        ".*".prop_map(TaskOutcome::Retry),
+    ];
+    let request = prop_oneof![
+        (ids(), ".*", time()).prop_map(|((xid, _), name, timeout)| Request::Begin { xid, name, timeout }),
+        (ids(), ".*", prop::collection::vec(key(), 0..4), time()).prop_map(
+            |((xid, branch), resource, keys, wait)| {
+                Request::Register(Register { xid, branch, resource, keys, wait })
+            }
+        ),
+        ids().prop_map(|(xid, branch)| Request::Failed { xid, branch }),
+        ids().prop_map(|(xid, _)| Request::Commit { xid }),
+        (ids(), ".*", time()).prop_map(|((xid, _), reason, wait)| Request::Rollback { xid, reason, wait }),
+        ids().prop_map(|(xid, _)| Request::StatusOf { xid }),
+    ];
+    prop_oneof![
+        (".*", ".*", ".*").prop_map(|(proxy, name, primary)| FromProxy::Hello {
+            version: VERSION,
+            proxy,
+            resources: vec![Resource { name, primary }],
+        }),
+        (any::<u64>(), request).prop_map(|(id, request)| FromProxy::Request(id, request)),
+        (ids(), ".*", ".*").prop_map(|((xid, branch), resource, primary)| FromProxy::Settled {
+            xid,
+            branch,
+            resource,
+            primary,
+        }),
+        (any::<u64>(), outcome).prop_map(|(task, outcome)| FromProxy::Report(TaskId(task), outcome)),
+    ]
+}
+
+fn answer() -> impl Strategy<Value = Answer> {
+    let status = prop::sample::select(vec![
+        TxStatus::Active,
+        TxStatus::Committed,
+        TxStatus::RollingBack,
+        TxStatus::Blocked,
+        TxStatus::RolledBack,
+    ]);
+    let refusal = prop_oneof![
+        Just(Refusal::Unknown),
+        (status.clone(), ".*").prop_map(|(status, reason)| Refusal::Finished { status, reason }),
+        (key(), ids(), status.clone(), any::<bool>()).prop_map(
+            |(key, (holder, _), holder_status, deadlock)| {
+                Refusal::Conflict { key, holder, holder_status, deadlock }
+            }
+        ),
+        ".*".prop_map(|reason| Refusal::RollbackOnly { reason }),
+        ".*".prop_map(Refusal::Invalid),
+    ];
+    prop_oneof![
+        any::<u64>().prop_map(Answer::Registered),
+        (status, ".*").prop_map(|(status, reason)| Answer::Status(status, reason)),
+        refusal.prop_map(Answer::Refused),
+        Just(Answer::Done),
+        ".*".prop_map(Answer::Unavailable),
+        ".*".prop_map(Answer::NotLeader),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn what_is_said_is_understood(said in said()) {
+        prop_assert_eq!(proxy_from_wire(proxy_to_wire(said.clone())), Ok(said));
+    }
+
+    #[test]
+    fn what_is_answered_is_understood(id: u64, answer in answer()) {
+        let message = answer_to_wire(id, answer.clone());
+        prop_assert_eq!(message.id, id);
+        let Some(coordinator_message::Body::Answer(wire)) = message.body else { panic!("no answer") };
+        prop_assert_eq!(answer_from_wire(wire), Ok(answer));
+    }
+}
+
+#[test]
+fn a_message_without_sense_is_an_error() {
+    assert!(proxy_from_wire(wire::ProxyMessage { id: 1, body: None }).is_err());
+    let commit = wire::Commit { xid: "x".to_owned() };
+    let message = wire::ProxyMessage { id: 1, body: Some(proxy_message::Body::Commit(commit)) };
+    assert!(proxy_from_wire(message).unwrap_err().to_string().contains("'x'"));
+}

@@ -1,0 +1,120 @@
+//! Branches while nothing is decided: registered with all their keys, or failed.
+
+use super::apply::{finished, invalid};
+use super::{
+    Branch, BranchStatus, Decision, Effects, EventKind, Held, Lock, MAX_BRANCHES, Reply, State, Transaction,
+};
+use atone_protocol::{BranchId, LockKey, Refusal, TxStatus, Xid};
+use std::sync::Arc;
+
+impl State {
+    pub(super) fn register(
+        &mut self,
+        xid: Xid,
+        branch: BranchId,
+        resource: String,
+        mut keys: Vec<LockKey>,
+    ) -> Reply {
+        let Some(tx) = self.transactions.get_mut(&xid) else { return Reply::Refused(Refusal::Unknown) };
+        if tx.decision.is_some() {
+            return finished(tx);
+        }
+        match tx.branches.get(&branch) {
+            Some(known) if known.status == BranchStatus::Registered && known.resource == resource => {
+                return Reply::Registered(known.sequence);
+            }
+            Some(known) if known.status == BranchStatus::Registered => {
+                return invalid("the branch is registered on another resource");
+            }
+            Some(_) | None => {}
+        }
+        if let Some(reason) = &tx.rollback_only {
+            return Reply::Refused(Refusal::RollbackOnly { reason: reason.clone() });
+        }
+        if resource.is_empty() {
+            return invalid("a branch without a resource");
+        }
+        if tx.branches.len() >= MAX_BRANCHES {
+            return invalid("the global transaction has 10000 branches, which is the most");
+        }
+        keys.sort_unstable();
+        keys.dedup();
+        if let Some((key, holder)) = self.locks.conflict(&resource, &keys, xid) {
+            let holder_status = self.transactions.get(&holder).map_or(TxStatus::Active, |tx| tx.status());
+            let key = key.clone();
+            return Reply::Refused(Refusal::Conflict { key, holder, holder_status, deadlock: false });
+        }
+        self.locks.take(&resource, &keys, Held { xid, branch, since: self.clock });
+        let tx = Arc::make_mut(tx);
+        let sequence = tx.next_sequence;
+        tx.next_sequence += 1;
+        tx.tell(self.clock, EventKind::Register, Some(branch), &resource);
+        let registered_keys = keys.len() as u64;
+        let reason = String::new();
+        let status = BranchStatus::Registered;
+        tx.branches.insert(branch, Branch { resource, sequence, status, reason, keys, registered_keys });
+        self.totals.branches += 1;
+        Reply::Registered(sequence)
+    }
+
+    pub(super) fn failed(&mut self, xid: Xid, branch: BranchId, effects: &mut Effects) -> Reply {
+        let Some(tx) = self.transactions.get_mut(&xid) else { return Reply::Refused(Refusal::Unknown) };
+        match tx.decision {
+            None => {}
+            Some(Decision::Commit) => return finished(tx),
+            // The guard insert will find out by itself.
+            Some(Decision::Rollback(_)) => return Reply::Done,
+        }
+        let tx = Arc::make_mut(tx);
+        let known = tx.branches.contains_key(&branch);
+        if !known && tx.branches.len() >= MAX_BRANCHES {
+            return invalid("the global transaction has 10000 branches, which is the most");
+        }
+        // Remembered when unknown, so that a Register that comes late is refused.
+        let failed = tx.branches.entry(branch).or_insert_with(|| Branch {
+            resource: String::new(),
+            sequence: 0,
+            status: BranchStatus::Registered,
+            reason: String::new(),
+            keys: Vec::new(),
+            registered_keys: 0,
+        });
+        if failed.status == BranchStatus::Failed {
+            return Reply::Done;
+        }
+        failed.status = BranchStatus::Failed;
+        let reason = match failed.resource.as_str() {
+            "" => format!("branch {branch} failed before it was registered"),
+            resource => format!("branch {branch} on {resource} failed"),
+        };
+        tx.tell(self.clock, EventKind::Failed, Some(branch), "");
+        tx.rollback_only.get_or_insert(reason);
+        release(&mut self.locks, tx, branch, effects);
+        Reply::Done
+    }
+}
+
+/// Frees the keys of `branch` that no other unfinished branch of its transaction needs.
+pub(super) fn release(
+    locks: &mut super::Locks,
+    tx: &mut Transaction,
+    branch: BranchId,
+    effects: &mut Effects,
+) {
+    let Some(gone) = tx.branches.get_mut(&branch) else { return };
+    let resource = gone.resource.clone();
+    for key in std::mem::take(&mut gone.keys) {
+        let heir = tx
+            .branches
+            .iter()
+            .filter(|(_, other)| other.resource == resource && other.keys.binary_search(&key).is_ok())
+            .min_by_key(|(_, other)| other.sequence);
+        match heir {
+            Some((heir, _)) => locks.hand_over(&resource, &key, *heir),
+            None => {
+                locks.free(&resource, &key);
+                effects.freed.push(Lock { resource: resource.clone(), key });
+            }
+        }
+    }
+}

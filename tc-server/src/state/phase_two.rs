@@ -1,0 +1,131 @@
+//! The decision, which is made once, and what follows from it.
+
+use super::apply::finished;
+use super::phase_one::release;
+use super::{BranchStatus, Decision, Effects, EventKind, Lock, Reply, State, Transaction};
+use atone_protocol::{BranchId, Refusal, TxStatus, Xid};
+use std::sync::Arc;
+
+impl State {
+    pub(super) fn commit(&mut self, xid: Xid, branches: &[BranchId], effects: &mut Effects) -> Reply {
+        let Some(tx) = self.transactions.get_mut(&xid) else { return Reply::Refused(Refusal::Unknown) };
+        match &tx.decision {
+            None => {}
+            Some(Decision::Commit) => return Reply::Status(TxStatus::Committed, String::new()),
+            Some(Decision::Rollback(_)) => return finished(tx),
+        }
+        if let Some(reason) = tx.rollback_only.clone() {
+            self.decide_rollback(xid, reason.clone(), effects);
+            return Reply::Refused(Refusal::RollbackOnly { reason });
+        }
+        if !tx.registered().map(|(id, _)| id).eq(branches.iter().copied()) {
+            return Reply::BranchesChanged;
+        }
+        let tx = Arc::make_mut(tx);
+        tx.decision = Some(Decision::Commit);
+        tx.tell(self.clock, EventKind::Commit, None, "");
+        self.deadlines.remove(&(tx.deadline_at, xid));
+        self.totals.committed += 1;
+        // In the same entry: from here on the rows belong to everybody.
+        for branch in tx.branches.values_mut() {
+            for key in std::mem::take(&mut branch.keys) {
+                if self.locks.holder(&branch.resource, &key).is_some() {
+                    self.locks.free(&branch.resource, &key);
+                    effects.freed.push(Lock { resource: branch.resource.clone(), key });
+                }
+            }
+        }
+        effects.decided.push(xid);
+        self.finish_if_done(xid);
+        Reply::Status(TxStatus::Committed, String::new())
+    }
+
+    pub(super) fn rollback(&mut self, xid: Xid, reason: String, effects: &mut Effects) -> Reply {
+        let Some(tx) = self.transactions.get(&xid) else { return Reply::Refused(Refusal::Unknown) };
+        match tx.decision {
+            None => self.decide_rollback(xid, reason, effects),
+            Some(Decision::Commit) => return finished(tx),
+            Some(Decision::Rollback(_)) => {}
+        }
+        self.status_reply(xid)
+    }
+
+    pub(super) fn done(&mut self, xid: Xid, branches: &[BranchId], effects: &mut Effects) -> Reply {
+        let Some(tx) = self.transactions.get_mut(&xid) else { return Reply::Done };
+        let open = |tx: &Transaction, id: &BranchId| match tx.branches.get(id).map(|b| b.status) {
+            Some(BranchStatus::Registered | BranchStatus::Blocked) => true,
+            Some(BranchStatus::Done | BranchStatus::Failed) | None => false,
+        };
+        if tx.decision.is_none() || !branches.iter().any(|id| open(tx, id)) {
+            return Reply::Done;
+        }
+        let tx = Arc::make_mut(tx);
+        for id in branches {
+            if open(tx, id) {
+                if let Some(branch) = tx.branches.get_mut(id) {
+                    branch.status = BranchStatus::Done;
+                    branch.reason.clear();
+                }
+                tx.tell(self.clock, EventKind::BranchDone, Some(*id), "");
+                release(&mut self.locks, tx, *id, effects);
+            }
+        }
+        effects.moved.push(xid);
+        self.finish_if_done(xid);
+        Reply::Done
+    }
+
+    pub(super) fn blocked(
+        &mut self,
+        xid: Xid,
+        branch: BranchId,
+        reason: String,
+        effects: &mut Effects,
+    ) -> Reply {
+        let Some(tx) = self.transactions.get_mut(&xid) else { return Reply::Refused(Refusal::Unknown) };
+        let rolling_back = matches!(tx.decision, Some(Decision::Rollback(_)));
+        let registered = tx.branches.get(&branch).is_some_and(|b| b.status == BranchStatus::Registered);
+        if rolling_back && registered {
+            let tx = Arc::make_mut(tx);
+            tx.tell(self.clock, EventKind::Blocked, Some(branch), &reason);
+            if let Some(branch) = tx.branches.get_mut(&branch) {
+                branch.status = BranchStatus::Blocked;
+                branch.reason = reason;
+            }
+            effects.moved.push(xid);
+        }
+        Reply::Done
+    }
+
+    pub(super) fn retry(&mut self, xid: Xid, effects: &mut Effects) -> Reply {
+        let Some(tx) = self.transactions.get_mut(&xid) else { return Reply::Refused(Refusal::Unknown) };
+        if tx.status() == TxStatus::Blocked {
+            let tx = Arc::make_mut(tx);
+            for branch in tx.branches.values_mut().filter(|b| b.status == BranchStatus::Blocked) {
+                branch.status = BranchStatus::Registered;
+                branch.reason.clear();
+            }
+            tx.tell(self.clock, EventKind::Retry, None, "");
+            effects.moved.push(xid);
+        }
+        self.status_reply(xid)
+    }
+
+    pub(super) fn decide_rollback(&mut self, xid: Xid, reason: String, effects: &mut Effects) {
+        let Some(tx) = self.transactions.get_mut(&xid) else { return };
+        let tx = Arc::make_mut(tx);
+        tx.tell(self.clock, EventKind::Rollback, None, &reason);
+        tx.decision = Some(Decision::Rollback(reason));
+        self.deadlines.remove(&(tx.deadline_at, xid));
+        self.totals.rolled_back += 1;
+        effects.decided.push(xid);
+        self.finish_if_done(xid);
+    }
+
+    pub(super) fn status_reply(&self, xid: Xid) -> Reply {
+        match self.transaction(xid) {
+            Some(tx) => Reply::Status(tx.status(), tx.reason().to_owned()),
+            None => Reply::Refused(Refusal::Unknown),
+        }
+    }
+}
