@@ -70,12 +70,33 @@ async fn a_batch_in_one_local_transaction() {
         let before = room.dump(kind).await;
         let mut conn = room.app(kind).await;
         sql::begin(&mut conn).await.unwrap();
-        conn.exec_drop("START TRANSACTION", ()).await.unwrap();
-        let rows = (100_u64..160).map(|id| (id, id * 2));
-        conn.exec_batch("INSERT INTO p (id, n) VALUES (?, ?)", rows).await.unwrap();
-        conn.exec_drop("COMMIT", ()).await.unwrap();
+        conn.query_drop("START TRANSACTION").await.unwrap();
+        let insert = conn.prep("INSERT INTO p (id, n) VALUES (?, ?)").await.unwrap();
+        for id in 100_u64..160 {
+            conn.exec_drop(&insert, (id, id * 2)).await.unwrap();
+        }
+        conn.query_drop("COMMIT").await.unwrap();
         assert_eq!(sql::rollback(&mut conn).await.unwrap(), "rolled_back");
         assert_eq!(room.dump(kind).await, before, "{kind:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_bulk_of_mariadbs_is_protected_or_refused() {
+    let room = room("bulk", TABLES).await;
+    for kind in Kind::ALL {
+        let before = room.dump(kind).await;
+        let mut conn = room.app(kind).await;
+        sql::begin(&mut conn).await.unwrap();
+        // The driver sends MariaDB one command with all the rows, and MySQL one command for each.
+        let rows = (100_u64..160).map(|id| (id, id * 2));
+        let result = conn.exec_batch("INSERT INTO p (id, n) VALUES (?, ?)", rows.clone()).await;
+        assert!(result.is_ok() || sql::errno(&result) == 1235, "{kind:?}: {result:?}");
+        assert_eq!(sql::rollback(&mut conn).await.unwrap(), "rolled_back");
+        assert_eq!(room.dump(kind).await, before, "{kind:?}");
+        conn.exec_batch("INSERT INTO p (id, n) VALUES (?, ?)", rows).await.unwrap();
+        let count: Option<u64> = conn.query_first("SELECT COUNT(*) FROM p").await.unwrap();
+        assert_eq!(count, Some(62), "{kind:?}");
     }
 }
 

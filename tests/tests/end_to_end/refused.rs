@@ -52,7 +52,9 @@ const REFUSED: &[&str] = &[
     "LOCK TABLES kv WRITE",
     "CREATE TABLE copied AS SELECT * FROM kv",
     "/*!50000 REPLACE INTO kv (id, name) VALUES (51, 'dup') */",
-    "PREPARE ps FROM 'UPDATE kv SET v = 99'",
+    "SET PASSWORD FOR nobody = 'x'",
+    "CREATE USER nobody",
+    "GRANT SELECT ON shop_either.* TO nobody",
 ];
 
 #[tokio::test]
@@ -146,11 +148,30 @@ async fn outside_everything_passes() {
     }
 }
 
+#[tokio::test]
+async fn execute_in_text_does_not_hide_a_write() {
+    let room = room("refused_execute", TABLES).await;
+    for kind in Kind::ALL {
+        let before = room.dump(kind).await;
+        let mut conn = room.app(kind).await;
+        conn.query_drop("PREPARE ps FROM 'UPDATE kv SET v = 99'").await.unwrap();
+        sql::begin(&mut conn).await.unwrap();
+        let (code, message) = sql::error_of(&mut conn, "EXECUTE ps").await;
+        assert_eq!(code, 1235, "{kind:?}: {message}");
+        assert_eq!(sql::rollback(&mut conn).await.unwrap(), "rolled_back");
+        assert_eq!(room.dump(kind).await, before);
+        conn.query_drop("EXECUTE ps").await.unwrap();
+        assert_ne!(room.dump(kind).await, before);
+    }
+}
+
 /// Statements that a version may protect or refuse. Nothing else is allowed: not to change rows that a rollback
 /// does not restore.
 const EITHER: &[&str] = &[
     "UPDATE kv SET id = 4000 WHERE name = 'dup' AND id = 3002",
     "UPDATE kv SET id = id + 1 ORDER BY id DESC",
+    "UPDATE kv SET id = id, v = 8 WHERE id = 3002",
+    "DELETE FROM nowhere",
     "UPDATE kv SET v = v + 1 WHERE RAND() < 0.5",
     "UPDATE kv SET v = RAND() * 1000",
     "UPDATE kv SET v = v + 1 WHERE id IN (SELECT id FROM (SELECT id FROM kv WHERE v = 1) z)",
@@ -196,8 +217,6 @@ const EITHER: &[&str] = &[
     "DELETE FROM child",
     "UPDATE parent SET id = 7 WHERE id = 2",
     "IMPORT TABLE FROM 'x'",
-    "GRANT SELECT ON shop_either.* TO nobody",
-    "SET PASSWORD = 'x'",
     "FLUSH TABLES",
     "OPTIMIZE TABLE kv",
     "COMMIT AND CHAIN",

@@ -100,7 +100,7 @@ async fn updates_that_change_nothing() {
         INSERT INTO kv (id, v) VALUES (1, 1), (2, 2);\n";
     let statements = [
         "UPDATE kv SET v = v",
-        "UPDATE kv SET id = id, v = 1 WHERE id = 1",
+        "UPDATE kv SET v = 1 WHERE id = 1",
         "UPDATE kv SET v = 2",
         "UPDATE kv SET v = 3 WHERE id = 1",
         "UPDATE kv SET v = 2 WHERE id = 1",
@@ -160,7 +160,6 @@ async fn statements_that_fail_leave_nothing_to_undo() {
         "UPDATE t SET u = 1 WHERE id = 2",
         "UPDATE t SET v = NULL WHERE id = 2",
         "UPDATE t SET nothing = 1",
-        "DELETE FROM nowhere",
         "INSERT INTO t VALUES (3, 5000, 3)",
         "UPDATE t SET v = 6 WHERE id = 2",
     ];
