@@ -126,13 +126,14 @@ impl Settler<'_> {
             failpoint::reach("proxy.before_register").await;
             *registered = true;
             let register = self.coordinator.register(self.request(branch.id, keys));
-            let (answer, after) = tokio::join!(register, after_images(self.backside, branch));
+            let (answer, after) =
+                tokio::join!(register, after_images(self.backside, branch, AfterImages::new()));
             answer.map_err(|e| refused(e, registered))?;
             failpoint::reach("proxy.after_register").await;
             return Ok(record(branch, &after?));
         }
-        read_inserts(self.backside, branch, None).await?;
-        let after = after_images(self.backside, branch).await?;
+        let fresh = read_inserts(self.backside, branch, None).await?;
+        let after = after_images(self.backside, branch, fresh).await?;
         let keys = self.keys(branch, &after);
         failpoint::reach("proxy.before_register").await;
         *registered = true;
@@ -283,14 +284,15 @@ fn lock_key(table: &str, key: &Canonical) -> LockKey {
 }
 
 /// The rows as they are now, by table and canonical key; those that are gone are missing.
-type AfterImages = BTreeMap<(usize, Vec<u8>), Captured>;
+pub(crate) type AfterImages = BTreeMap<(usize, Vec<u8>), Captured>;
 
-/// Reads the rows of inserts that have not been read yet.
+/// Reads the rows of inserts that have not been read yet; they are as they were read until touched again.
 pub(crate) async fn read_inserts(
     backside: &mut Backside,
     branch: &mut Branch,
     table: Option<usize>,
-) -> Result<(), SettleError> {
+) -> Result<AfterImages, SettleError> {
+    let mut fresh = AfterImages::new();
     for (at, table, keys) in branch.unread(table) {
         let description =
             branch.description(table).ok_or(SettleError::Malformed("an unknown table"))?.clone();
@@ -298,39 +300,45 @@ pub(crate) async fn read_inserts(
         if rows.len() != keys.len() {
             return Err(SettleError::NotFound(description.full_name(), keys.len(), rows.len()));
         }
+        fresh.extend(rows.iter().map(|row| ((table, row.key.bytes.clone()), row.clone())));
         branch.resolve(at, rows);
     }
-    Ok(())
+    Ok(fresh)
 }
 
-async fn after_images(backside: &mut Backside, branch: &Branch) -> Result<AfterImages, SettleError> {
-    let mut wanted: BTreeMap<usize, BTreeMap<Vec<u8>, Captured>> = BTreeMap::new();
-    // Rows whose only change is an insert were read a moment ago, and are as they were read unless touched again.
+/// Reads every row touched, except those read a moment ago.
+async fn after_images(
+    backside: &mut Backside,
+    branch: &Branch,
+    fresh: AfterImages,
+) -> Result<AfterImages, SettleError> {
+    let mut wanted: BTreeMap<usize, BTreeMap<&[u8], &Captured>> = BTreeMap::new();
+    let mut want = |table: usize, row| {
+        wanted.entry(table).or_default().insert(key_of(row), row);
+    };
     for change in &branch.changes {
         match change {
-            Change::Before(table, row) => {
-                wanted.entry(*table).or_default().insert(row.key.bytes.clone(), row.clone());
-            }
-            Change::Resolved(table, rows) => {
-                for row in rows {
-                    wanted.entry(*table).or_default().insert(row.key.bytes.clone(), row.clone());
-                }
-            }
+            Change::Before(table, row) => want(*table, row),
+            Change::Resolved(table, rows) => rows.iter().for_each(|row| want(*table, row)),
             Change::Inserted(..) => {}
         }
     }
-    let mut after = AfterImages::new();
-    for (table, rows) in wanted {
+    let mut after = fresh;
+    for (table, mut rows) in wanted {
         let description = branch.description(table).ok_or(SettleError::Malformed("an unknown table"))?;
-        let rows: Vec<Captured> = rows.into_values().collect();
-        let keys = capture::captured_keys(description, &rows);
-        let queries = capture::image_of_rows(description, &keys)
-            .ok_or(SettleError::Malformed("a key that is not of its type"))?;
+        rows.retain(|key, _| !after.contains_key(&(table, key.to_vec())));
+        let keys = capture::keys_of(description, rows.into_values());
+        let damaged = SettleError::Malformed("a key that is not of its type");
+        let queries = capture::image_of_rows(description, &keys).ok_or(damaged)?;
         for row in read(backside, description, &queries).await? {
             after.insert((table, row.key.bytes.clone()), row);
         }
     }
     Ok(after)
+}
+
+fn key_of(row: &Captured) -> &[u8] {
+    &row.key.bytes
 }
 
 /// Runs image queries and decodes their rows.

@@ -11,7 +11,5 @@ mod table;
 
 pub use column::ColumnKind;
 pub use key::{Canonical, KeyValue, key_literal};
-pub use query::{
-    captured_keys, decode, image_of_inserts, image_of_rows, image_of_write, on_captured_rows, rows_in_order,
-};
+pub use query::{decode, image_of_inserts, image_of_rows, image_of_write, keys_of, on_captured_rows};
 pub use table::{Captured, Column, Key, KeyPart, Row, Table};

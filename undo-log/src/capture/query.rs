@@ -136,13 +136,6 @@ pub fn decode(table: &Table, mut values: Vec<Option<Vec<u8>>>) -> Option<Capture
 }
 
 /// The key values of captured rows, for asking for them again.
-pub fn captured_keys(table: &Table, rows: &[Captured]) -> Vec<Vec<Vec<u8>>> {
-    rows.iter().map(|c| table.key_values(&c.row).into_iter().map(<[u8]>::to_vec).collect()).collect()
-}
-
-/// Sorts rows read by key into the order asked for by their canonical keys; None for a row that is not there.
-pub fn rows_in_order(wanted: &[&super::Canonical], read: Vec<Captured>) -> Vec<Option<Captured>> {
-    let mut by_key: std::collections::BTreeMap<Vec<u8>, Captured> =
-        read.into_iter().map(|c| (c.key.bytes.clone(), c)).collect();
-    wanted.iter().map(|key| by_key.remove(&key.bytes)).collect()
+pub fn keys_of<'r>(table: &Table, rows: impl IntoIterator<Item = &'r Captured>) -> Vec<Vec<Vec<u8>>> {
+    rows.into_iter().map(|c| table.key_values(&c.row).into_iter().map(<[u8]>::to_vec).collect()).collect()
 }
