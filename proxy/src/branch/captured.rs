@@ -21,8 +21,10 @@ pub struct Branch {
 /// One change.
 #[derive(Debug, Clone)]
 pub enum Change {
-    /// A row was updated or deleted; this is how it was.
-    Before(usize, Captured),
+    /// A row was updated; this is how it was.
+    Updated(usize, Captured),
+    /// A row was deleted; this is how it was.
+    Deleted(usize, Captured),
     /// Rows were inserted, found by these key literals.
     Inserted(usize, Vec<Vec<String>>),
     /// Rows were inserted, and have been read since.
@@ -52,7 +54,7 @@ impl Branch {
     /// Rows changed so far, each as often as it was changed.
     pub fn rows(&self) -> usize {
         let count = |c: &Change| match c {
-            Change::Before(..) => 1,
+            Change::Updated(..) | Change::Deleted(..) => 1,
             Change::Inserted(_, keys) => keys.len(),
             Change::Resolved(_, rows) => rows.len(),
         };
@@ -60,8 +62,9 @@ impl Branch {
     }
 
     /// Rows were updated or deleted.
-    pub fn captured(&mut self, table: usize, rows: Vec<Captured>) {
-        self.changes.extend(rows.into_iter().map(|row| Change::Before(table, row)));
+    pub fn captured(&mut self, table: usize, rows: Vec<Captured>, deleted: bool) {
+        let change = if deleted { Change::Deleted } else { Change::Updated };
+        self.changes.extend(rows.into_iter().map(|row| change(table, row)));
     }
 
     /// Rows were inserted. `first` is the number the server gave to the first, `step` the distance to the next.
@@ -79,7 +82,7 @@ impl Branch {
             Change::Inserted(t, keys) if table.is_none_or(|wanted| wanted == *t) => {
                 Some((at, *t, keys.clone()))
             }
-            Change::Inserted(..) | Change::Before(..) | Change::Resolved(..) => None,
+            Change::Inserted(..) | Change::Updated(..) | Change::Deleted(..) | Change::Resolved(..) => None,
         };
         self.changes.iter().enumerate().filter_map(unread).collect()
     }

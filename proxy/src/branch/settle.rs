@@ -9,7 +9,7 @@ use crate::{
 };
 use atone_protocol::{BranchId, CallError, Client, LockKey, Register, Xid, failpoint};
 use atone_undo_log::{
-    capture::{self, Canonical, Captured, Table},
+    capture::{self, Canonical, Captured, Row, Table},
     record::{Change as Undo, Shape, Touched, UndoRecord},
     sql::hex,
 };
@@ -100,7 +100,7 @@ impl Settler<'_> {
 
     async fn undo_locally(&mut self) {
         // If the connection is lost the server rolls back by itself.
-        let _ = self.backside.ask_one("ROLLBACK").await;
+        let _ = self.backside.ask_one("ROLLBACK AND NO CHAIN NO RELEASE").await;
     }
 
     /// In the background: if it is not heard, the guard insert decides the branch.
@@ -130,7 +130,7 @@ impl Settler<'_> {
                 tokio::join!(register, after_images(self.backside, branch, AfterImages::new()));
             answer.map_err(|e| refused(e, registered))?;
             failpoint::reach("proxy.after_register").await;
-            return Ok(record(branch, &after?));
+            return record(branch, &after?);
         }
         let fresh = read_inserts(self.backside, branch, None).await?;
         let after = after_images(self.backside, branch, fresh).await?;
@@ -140,7 +140,7 @@ impl Settler<'_> {
         let answer = self.coordinator.register(self.request(branch.id, keys)).await;
         answer.map_err(|e| refused(e, registered))?;
         failpoint::reach("proxy.after_register").await;
-        Ok(record(branch, &after))
+        record(branch, &after)
     }
 
     fn request(&self, branch: BranchId, keys: Vec<LockKey>) -> Register {
@@ -158,7 +158,7 @@ impl Settler<'_> {
         };
         for change in &branch.changes {
             match change {
-                Change::Before(table, row) => add(*table, row),
+                Change::Updated(table, row) | Change::Deleted(table, row) => add(*table, row),
                 Change::Resolved(table, rows) => rows.iter().for_each(|row| add(*table, row)),
                 Change::Inserted(..) => {}
             }
@@ -318,7 +318,7 @@ async fn after_images(
     };
     for change in &branch.changes {
         match change {
-            Change::Before(table, row) => want(*table, row),
+            Change::Updated(table, row) | Change::Deleted(table, row) => want(*table, row),
             Change::Resolved(table, rows) => rows.iter().for_each(|row| want(*table, row)),
             Change::Inserted(..) => {}
         }
@@ -368,35 +368,77 @@ pub(crate) async fn read(
     Ok(found)
 }
 
-fn record(branch: &Branch, after: &AfterImages) -> UndoRecord {
-    let mut record = UndoRecord::default();
-    let mut places: BTreeMap<(usize, Vec<u8>), u32> = BTreeMap::new();
-    let mut shapes: BTreeMap<usize, u32> = BTreeMap::new();
-    let mut change = |table: usize, row: &Captured, inserted: bool| {
-        let Some(description) = branch.description(table) else { return };
-        let shape = *shapes.entry(table).or_insert_with(|| {
-            record.tables.push(Shape::of(description));
-            record.tables.len() as u32 - 1
+/// The undo record. A row that should be there after its last change and is not, or the other way round, means that
+/// something changed it unseen.
+fn record(branch: &Branch, after: &AfterImages) -> Result<UndoRecord, SettleError> {
+    let mut building = Building {
+        branch,
+        after,
+        record: UndoRecord::default(),
+        rows: BTreeMap::new(),
+        tables: BTreeMap::new(),
+    };
+    for change in &branch.changes {
+        match change {
+            Change::Updated(table, row) => building.add(*table, row, Some(row.row.clone()), true)?,
+            Change::Deleted(table, row) => building.add(*table, row, Some(row.row.clone()), false)?,
+            Change::Resolved(table, rows) => {
+                for row in rows {
+                    building.add(*table, row, None, true)?;
+                }
+            }
+            Change::Inserted(..) => return Err(SettleError::Malformed("inserted rows were not read")),
+        }
+    }
+    let fits = building
+        .rows
+        .values()
+        .all(|(at, stays)| building.record.rows[*at as usize].after.is_some() == *stays);
+    if fits {
+        Ok(building.record)
+    } else {
+        Err(SettleError::Malformed("a row is not there, or is there, against all that was done to it"))
+    }
+}
+
+struct Building<'a> {
+    branch: &'a Branch,
+    after: &'a AfterImages,
+    record: UndoRecord,
+    /// Where each row is in the record, and whether it is there after its last change.
+    rows: BTreeMap<(usize, Vec<u8>), (u32, bool)>,
+    tables: BTreeMap<usize, u32>,
+}
+
+impl Building<'_> {
+    fn add(
+        &mut self,
+        table: usize,
+        row: &Captured,
+        before: Option<Row>,
+        stays: bool,
+    ) -> Result<(), SettleError> {
+        let description = self.branch.description(table).ok_or(SettleError::Malformed("an unknown table"))?;
+        let tables = &mut self.record.tables;
+        let shape = *self.tables.entry(table).or_insert_with(|| {
+            tables.push(Shape::of(description));
+            tables.len() as u32 - 1
         });
         let id = (table, row.key.bytes.clone());
-        let place = *places.entry(id.clone()).or_insert_with(|| {
-            record.rows.push(Touched {
+        let after = self.after.get(&id).map(|c| c.row.clone());
+        let rows = &mut self.record.rows;
+        let place = self.rows.entry(id).or_insert_with(|| {
+            rows.push(Touched {
                 table: shape,
                 key: description.key_values(&row.row).into_iter().map(<[u8]>::to_vec).collect(),
                 canonical: row.key.bytes.clone(),
                 shown: row.key.shown.clone(),
-                after: after.get(&id).map(|c| c.row.clone()),
+                after,
             });
-            record.rows.len() as u32 - 1
+            (rows.len() as u32 - 1, stays)
         });
-        record.changes.push(Undo { row: place, before: (!inserted).then(|| row.row.clone()) });
-    };
-    for entry in &branch.changes {
-        match entry {
-            Change::Before(table, row) => change(*table, row, false),
-            Change::Resolved(table, rows) => rows.iter().for_each(|row| change(*table, row, true)),
-            Change::Inserted(..) => {}
-        }
+        place.1 = stays;
+        self.record.changes.push(Undo { row: place.0, before });
+        Ok(())
     }
-    record
 }

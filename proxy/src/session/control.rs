@@ -230,7 +230,7 @@ impl Session {
     /// Ends the local transaction without the client having said so.
     pub(super) async fn roll_back_locally(&mut self) -> Result<(), End> {
         self.branch = None;
-        if let Answer::Ok(ok, _) = self.backside.ask_one("ROLLBACK").await? {
+        if let Answer::Ok(ok, _) = self.backside.ask_one("ROLLBACK AND NO CHAIN NO RELEASE").await? {
             self.status = ok.status;
         }
         Ok(())

@@ -313,7 +313,29 @@ impl Session {
         if let Some(status) = relayed.outcome.status {
             self.status = status;
         }
+        if let Some(code) = relayed.outcome.error {
+            self.check_local_transaction(code).await?;
+        }
         Ok(relayed)
+    }
+
+    /// After an error: some (a deadlock, a lock wait with innodb_rollback_on_timeout, a full lock table) roll back the
+    /// whole local transaction, and the next write would then commit by itself, unprotected. ERR packets carry no
+    /// status; the answer to a ping does, and leaves the diagnostics alone.
+    async fn check_local_transaction(&mut self, code: u16) -> Result<(), End> {
+        if self.binding.is_none() || self.status & capability::IN_TRANS == 0 {
+            return Ok(());
+        }
+        let ping = packet::frames(&[command::PING], 0).0;
+        let Answer::Ok(ok, _) = self.backside.run_raw(&ping).await? else {
+            return Err(End::Done);
+        };
+        if ok.status & capability::IN_TRANS == 0 {
+            self.branch = None;
+            self.dead = Some(format!("the database rolled it back with error {code}"));
+        }
+        self.status = ok.status;
+        Ok(())
     }
 
     /// A command too large to hold, outside a global transaction.

@@ -18,8 +18,6 @@ pub struct Settings {
     pub auto_increment_increment: u64,
     /// The largest query.
     pub max_allowed_packet: usize,
-    /// Error 1205 rolls back the whole local transaction.
-    pub rollback_on_timeout: bool,
     /// Who the server says is signed in.
     pub account: String,
     /// The default schema.
@@ -29,7 +27,7 @@ pub struct Settings {
 }
 
 const QUERY: &str = "SELECT @@sql_mode, @@character_set_client, @@character_set_connection, \
-    @@auto_increment_increment, @@max_allowed_packet, @@innodb_rollback_on_timeout, CURRENT_USER(), DATABASE()";
+    @@auto_increment_increment, @@max_allowed_packet, @@sql_select_limit, CURRENT_USER(), DATABASE()";
 
 /// A quote or backslash may be the second byte of a character in these.
 const UNREADABLE: [&str; 5] = ["big5", "cp932", "gbk", "sjis", "gb18030"];
@@ -46,15 +44,7 @@ impl Settings {
         let modes = known(0)?.to_ascii_uppercase();
         let has = |mode: &str| modes.split(',').any(|m| m == mode);
         let (charset, connection) = (known(1)?, known(2)?);
-        let unreadable = [&charset, &connection]
-            .into_iter()
-            .find(|c| {
-                UNREADABLE.contains(&c.as_str())
-                    || c.starts_with("ucs2")
-                    || c.starts_with("utf16")
-                    || c.starts_with("utf32")
-            })
-            .map(|c| Unsupported(format!("a session whose character set is {c} (use utf8mb4)")));
+        let unreadable = unreadable(&modes, [&charset, &connection], &known(5)?);
         Ok(Self {
             mode: SqlMode {
                 ansi_quotes: has("ANSI_QUOTES"),
@@ -64,10 +54,22 @@ impl Settings {
             charset,
             auto_increment_increment: known(3)?.parse().map_err(|_| malformed())?,
             max_allowed_packet: known(4)?.parse().map_err(|_| malformed())?,
-            rollback_on_timeout: matches!(known(5)?.as_str(), "1" | "ON"),
             account: known(6)?,
             schema: text(7),
             unreadable,
         })
     }
+}
+
+/// Settings under which our own queries would not mean what they say.
+fn unreadable(modes: &str, charsets: [&String; 2], select_limit: &str) -> Option<Unsupported> {
+    let wide = |c: &str| ["ucs2", "utf16", "utf32"].iter().any(|w| c.starts_with(w));
+    if let Some(charset) = charsets.into_iter().find(|c| UNREADABLE.contains(&c.as_str()) || wide(c)) {
+        return Some(Unsupported(format!("a session whose character set is {charset} (use utf8mb4)")));
+    }
+    if let Some(mode) = modes.split(',').find(|m| matches!(*m, "ORACLE" | "EMPTY_STRING_IS_NULL")) {
+        return Some(Unsupported(format!("a session whose sql_mode has {mode}")));
+    }
+    let limited = select_limit.parse::<u64>().is_ok_and(|limit| limit < u64::from(u32::MAX));
+    limited.then(|| Unsupported("a session with sql_select_limit".into()))
 }

@@ -26,10 +26,6 @@ pub(super) enum Execution {
     Prepared(Vec<Param>),
 }
 
-/// MySQL rolls back the whole local transaction with this error.
-const DEADLOCK: u16 = 1213;
-const LOCK_WAIT_TIMEOUT: u16 = 1205;
-
 /// Why a statement did not run to its end.
 enum Stopped {
     /// The client is told this; the statement did nothing.
@@ -98,7 +94,7 @@ impl Session {
             Err(End2::End(end)) => Err(end),
             Err(End2::Stopped(stopped)) => {
                 self.branch = (!alone && (opened_before || !branch.changes.is_empty())).then_some(branch);
-                self.stop(stopped, alone, &settings).await
+                self.stop(stopped, alone).await
             }
         }
     }
@@ -169,7 +165,8 @@ impl Session {
             Verb::Insert => {
                 branch.inserted(table, &plan.inserted, ok.last_insert_id, settings.auto_increment_increment)
             }
-            Verb::Update | Verb::Delete => branch.captured(table, captured),
+            Verb::Update => branch.captured(table, captured, false),
+            Verb::Delete => branch.captured(table, captured, true),
         }
         Ok((payload, ok))
     }
@@ -274,7 +271,7 @@ impl Session {
             self.echo = Some(echo);
             return Ok(self.client.send(&payload, 1).await?);
         }
-        match self.settle(branch, "COMMIT").await? {
+        match self.settle(branch, "COMMIT AND NO CHAIN NO RELEASE").await? {
             Ok(Some(_)) => {
                 self.echo = Some(echo);
                 Ok(self.client.send(&payload, 1).await?)
@@ -291,21 +288,19 @@ impl Session {
     }
 
     /// The statement did not run; the local transaction is as it was before it, or ends.
-    async fn stop(&mut self, stopped: Stopped, alone: bool, settings: &Settings) -> Result<(), End> {
-        let (payload, ends) = match stopped {
+    async fn stop(&mut self, stopped: Stopped, alone: bool) -> Result<(), End> {
+        let (payload, failed) = match stopped {
             Stopped::Failure(failure) => (failure.payload(), None),
-            Stopped::Dead(failure) => (failure.payload(), Some(failure.message().to_owned())),
-            Stopped::Server(error) => {
-                let ends = error.code == DEADLOCK
-                    || (error.code == LOCK_WAIT_TIMEOUT && settings.rollback_on_timeout);
-                (error.payload.to_vec(), ends.then(|| error.message()))
+            Stopped::Dead(failure) => {
+                self.dead = (!alone).then(|| failure.message().to_owned());
+                (failure.payload(), None)
             }
+            Stopped::Server(error) => (error.payload.to_vec(), Some(error.code)),
         };
-        if alone || ends.is_some() {
+        if alone || self.dead.is_some() {
             self.roll_back_locally().await?;
-        }
-        if !alone {
-            self.dead = ends;
+        } else if let Some(code) = failed {
+            self.check_local_transaction(code).await?;
         }
         Ok(self.client.write(&packet::frames(&payload, 1).0).await?)
     }
