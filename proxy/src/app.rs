@@ -3,6 +3,7 @@
 use crate::{
     analyses::Analyses,
     backend::Backend,
+    bindings::Bindings,
     config::Config,
     http,
     metrics::Metrics,
@@ -36,6 +37,8 @@ pub struct Resource {
     pub coordinator: Client,
     /// Analyses of statements seen before.
     pub analyses: Analyses,
+    /// Who is bound to which transaction.
+    pub bindings: Arc<Bindings>,
     /// Rows that a local transaction may change.
     pub max_rows: usize,
     /// How long a COMMIT queues for global locks.
@@ -64,11 +67,10 @@ pub async fn run(config: Config) -> Result<(), String> {
         resources,
     });
     let stop = CancellationToken::new();
+    let bindings = Arc::new(Bindings::default());
+    let runner = Runner::new(client.clone(), backends.clone(), bindings.clone());
     tasks::spawn("coordinator connection", until(stop.clone(), driver));
-    tasks::spawn(
-        "phase two",
-        until(stop.clone(), Runner::new(client.clone(), backends.clone()).run(phase_two)),
-    );
+    tasks::spawn("phase two", until(stop.clone(), runner.run(phase_two)));
 
     let accepting = CancellationToken::new();
     let metrics = Arc::new(Metrics::default());
@@ -79,6 +81,7 @@ pub async fn run(config: Config) -> Result<(), String> {
             backend: backend.clone(),
             coordinator: client.clone(),
             analyses: Analyses::default(),
+            bindings: bindings.clone(),
             max_rows: config.max_rows,
             lock_wait: Duration::from_millis(config.lock_wait_timeout_ms),
         });

@@ -3,6 +3,7 @@
 mod analyses;
 mod app;
 mod backend;
+mod bindings;
 mod branch;
 mod config;
 mod http;

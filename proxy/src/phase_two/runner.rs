@@ -6,7 +6,7 @@ use super::{
     restore::{Restored, restore},
     sweep::sweep,
 };
-use crate::backend::Backend;
+use crate::{backend::Backend, bindings::Bindings};
 use atone_protocol::{BranchId, Client, Task, TaskId, TaskKind, TaskOutcome, Tasks, Xid};
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use tokio::sync::{Semaphore, mpsc};
@@ -23,14 +23,19 @@ const SWEEP_EVERY: Duration = Duration::from_secs(1);
 pub struct Runner {
     coordinator: Client,
     backends: BTreeMap<String, Arc<Backend>>,
+    bindings: Arc<Bindings>,
 }
 
 type Deletion = (TaskId, Xid, BranchId);
 
 impl Runner {
     /// For these databases.
-    pub fn new(coordinator: Client, backends: BTreeMap<String, Arc<Backend>>) -> Self {
-        Self { coordinator, backends }
+    pub fn new(
+        coordinator: Client,
+        backends: BTreeMap<String, Arc<Backend>>,
+        bindings: Arc<Bindings>,
+    ) -> Self {
+        Self { coordinator, backends, bindings }
     }
 
     /// Runs until the coordinator's client ends. Dropping it is safe at any point: every task comes again.
@@ -60,6 +65,9 @@ impl Runner {
                         .report(task.id, TaskOutcome::Retry("too many deletions are waiting".into()));
                 }
                 continue;
+            }
+            if task.kind == TaskKind::RollBack {
+                self.bindings.roll_back(task.xid);
             }
             let Ok(permit) = limit.clone().acquire_owned().await else { return };
             let coordinator = self.coordinator.clone();

@@ -104,7 +104,7 @@ impl Session {
         let first = arguments.first().cloned().flatten();
         Ok(match function {
             "atone_begin" => self.begin(first, arguments.get(1).cloned().flatten()).await?,
-            "atone_xid" => Ok(self.binding.map(|x| x.to_string())),
+            "atone_xid" => Ok(self.bound_to().map(|x| x.to_string())),
             "atone_join" => self.join(first).await?,
             "set" if first.as_deref().is_some_and(|x| !x.is_empty()) => self.join(first).await?,
             "atone_leave" | "set" => self.leave(),
@@ -113,12 +113,16 @@ impl Session {
         })
     }
 
+    fn bound_to(&self) -> Option<Xid> {
+        self.binding.as_ref().map(|b| b.xid)
+    }
+
     async fn begin(
         &mut self,
         name: Option<String>,
         timeout: Option<String>,
     ) -> Result<Result<Option<String>, Failure>, End> {
-        if let Some(bound) = self.binding {
+        if let Some(bound) = self.bound_to() {
             return Ok(Err(Failure::misuse(format!(
                 "this session is already in global transaction {bound}; SELECT atone_leave() first"
             ))));
@@ -134,7 +138,7 @@ impl Session {
         let xid = crate::ids::xid();
         match self.resource.coordinator.begin(xid, &name.unwrap_or_default(), timeout).await {
             Ok(()) => {
-                self.binding = Some(xid);
+                self.binding = Some(self.resource.bindings.bind(xid));
                 Ok(Ok(Some(xid.to_string())))
             }
             Err(error) => Ok(Err(Failure::call(xid, &error))),
@@ -146,7 +150,7 @@ impl Session {
             Ok(xid) => xid,
             Err(error) => return Ok(Err(Failure::misuse(error.to_string()))),
         };
-        match self.binding {
+        match self.bound_to() {
             Some(bound) if bound == xid => return Ok(Ok(Some(xid.to_string()))),
             Some(bound) => {
                 let what = format!(
@@ -162,7 +166,7 @@ impl Session {
         // A finished or unknown xid is refused now; Register would refuse it again.
         match self.resource.coordinator.status(xid).await {
             Ok(Some((atone_protocol::TxStatus::Active, _))) => {
-                self.binding = Some(xid);
+                self.binding = Some(self.resource.bindings.bind(xid));
                 Ok(Ok(Some(xid.to_string())))
             }
             Ok(Some((status, reason))) => {
@@ -188,7 +192,7 @@ impl Session {
         if self.branch.is_some() {
             return Err(Failure::misuse("the local transaction has written; COMMIT or ROLLBACK it first"));
         }
-        Ok(self.binding.take().map(|x| x.to_string()))
+        Ok(self.binding.take().map(|b| b.xid.to_string()))
     }
 
     async fn decide(
@@ -196,14 +200,14 @@ impl Session {
         xid: Option<String>,
         commit: bool,
     ) -> Result<Result<Option<String>, Failure>, End> {
-        let xid = match (xid.map(|x| x.parse::<Xid>()), self.binding) {
+        let xid = match (xid.map(|x| x.parse::<Xid>()), self.bound_to()) {
             (Some(Ok(xid)), _) | (None, Some(xid)) => xid,
             (Some(Err(error)), _) => return Ok(Err(Failure::misuse(error.to_string()))),
             (None, None) => {
                 return Ok(Err(Failure::misuse("this session is in no global transaction; give the xid")));
             }
         };
-        let own = self.binding == Some(xid);
+        let own = self.bound_to() == Some(xid);
         if own && self.branch.is_some() {
             if commit {
                 return Ok(Err(Failure::misuse(

@@ -20,11 +20,11 @@ pub use settings::Settings;
 
 use crate::{
     app::Resource,
+    bindings::Binding,
     branch::Branch,
     net::Packets,
     wire::{capability, command, greeting, packet, params, scan},
 };
-use atone_protocol::Xid;
 use bytes::Bytes;
 use echo::Echo;
 use failure::Failure;
@@ -65,7 +65,7 @@ pub struct Session {
     /// None: they may have changed since they were last asked.
     settings: Option<Arc<Settings>>,
     statements: Statements,
-    binding: Option<Xid>,
+    binding: Option<Binding>,
     branch: Option<Branch>,
     /// The local transaction was rolled back behind the client's back; why.
     dead: Option<String>,
@@ -163,6 +163,10 @@ impl Session {
                     if last { return Err(End::Done) }
                 }
                 () = stop.cancelled(), if idle => return Err(End::Done),
+                () = rolling_back(self.binding.as_ref()), if !idle && self.binding.is_some() => {
+                    self.roll_back_locally().await?;
+                    self.dead = Some("the global transaction is being rolled back".into());
+                }
             }
         }
         Ok(())
@@ -352,5 +356,13 @@ impl Session {
     /// Is every statement its own local transaction?
     fn autocommits(&self) -> bool {
         self.status & capability::AUTOCOMMIT != 0 && self.status & capability::IN_TRANS == 0
+    }
+}
+
+/// Waits until the bound transaction is being rolled back; for ever when there is none.
+async fn rolling_back(binding: Option<&Binding>) {
+    match binding {
+        Some(binding) => binding.rolled_back().await,
+        None => std::future::pending().await,
     }
 }
