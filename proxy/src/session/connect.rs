@@ -63,6 +63,8 @@ impl Door<'_> {
             client.send(&Failure::private().payload(), reply.sequence.wrapping_add(1)).await?;
             return Ok(None);
         }
+        // Some clients set flags that were not offered; the server uses what both have.
+        answer.capabilities &= greeting.capabilities();
         // The database's side is encrypted exactly when the client's is and the database can: a password in clear
         // text, which some methods send under TLS, then never travels on a bare wire, and none is asked for twice.
         let encrypt = client.is_tls() && greeting.offers_tls();
