@@ -46,10 +46,16 @@ pub struct Bank {
     pub attempts: Vec<Attempt>,
 }
 
-/// The one bank, empty of trouble: every test leaves it settled.
+/// A bank of one's own for a while, empty of trouble: every test leaves it settled. There are two, as the tests mostly
+/// wait; more would want memory.
 pub async fn bank() -> MutexGuard<'static, Option<Bank>> {
-    static BANK: Mutex<Option<Bank>> = Mutex::const_new(None);
-    let mut guard = BANK.lock().await;
+    static BANKS: [Mutex<Option<Bank>>; 2] = [Mutex::const_new(None), Mutex::const_new(None)];
+    let mut guard = loop {
+        match BANKS.iter().find_map(|bank| bank.try_lock().ok()) {
+            Some(guard) => break guard,
+            None => tokio::time::sleep(wait::STEP).await,
+        }
+    };
     // A test that failed leaves servers in an unknown state: the next one gets new ones.
     let fresh = match guard.take() {
         Some(bank) if bank.attempts.is_empty() => bank,

@@ -1,7 +1,7 @@
 //! A death at each named place.
 
 use crate::bank::{Bank, End, bank, transfer};
-use atone_tests::Result;
+use atone_tests::{Result, wait};
 
 /// Who dies.
 #[derive(Clone, Copy)]
@@ -36,19 +36,30 @@ impl Who {
 
 /// Dies at the first and at the second time a place is reached (which is the other branch, or the other decision),
 /// under clients that commit and under clients that roll back; then all must settle.
-async fn dies_at(who: Who, place: &str, ends: &[End]) {
+async fn dies_at(who: Who, place: &str, ends: &'static [End]) {
     let mut guard = bank().await;
     let bank = guard.as_mut().expect("a bank is open");
     for end in ends {
-        for time in [1, 2] {
+        'next: for time in [1, 2] {
             let failpoint = format!("{place}=abort@{time}");
             who.restart(bank, &failpoint).unwrap();
             let told = format!("{failpoint}, {end:?}");
             for round in 0..6 {
-                let attempt = transfer(bank.ports(), round % 4, *end).await;
-                bank.attempts.extend(attempt);
-                if who.has_ended(bank) {
-                    break;
+                let ports = bank.ports();
+                let client = tokio::spawn(async move { transfer(ports, round % 4, *end).await });
+                // The dead one is brought back at once, with the client still in the middle of its transfer.
+                let mut died = false;
+                while !client.is_finished() {
+                    tokio::time::sleep(wait::STEP).await;
+                    if !died && who.has_ended(bank) {
+                        died = true;
+                        who.restart(bank, "").unwrap();
+                    }
+                }
+                bank.attempts.extend(client.await.expect("the client does not panic"));
+                if died {
+                    bank.settle(&told).await;
+                    continue 'next;
                 }
             }
             // Places of phase two are reached some time after the client's answer.
@@ -66,7 +77,7 @@ async fn dies_at(who: Who, place: &str, ends: &[End]) {
 macro_rules! deaths {
     ($($test:ident: $who:ident at $place:literal while $($end:ident),+;)+) => {
         $(
-            #[tokio::test]
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn $test() {
                 dies_at(Who::$who, $place, &[$(End::$end),+]).await;
             }
