@@ -7,6 +7,7 @@ mod case;
 mod conflict;
 mod dirty;
 mod finished;
+mod local;
 mod operator;
 mod payload;
 mod prepared;
