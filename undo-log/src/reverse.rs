@@ -1,7 +1,7 @@
 //! Undoing a record: is every row as the branch left it, and which statements put it back?
 
 use crate::{
-    capture::{Row, Table},
+    capture::{Column, ColumnKind, Row, Table},
     record::{Touched, UndoRecord},
     sql::identifier,
 };
@@ -9,12 +9,23 @@ use crate::{
 /// What the rows, read under lock, allow.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
-    /// Run these statements in this order; afterwards each row must read as [`first_images`] says.
-    Undo(Vec<String>),
+    /// Take these steps in this order; afterwards each row must read as [`first_images`] says.
+    Undo(Vec<Step>),
     /// A row was changed by someone else: a person must decide.
     Dirty(Vec<Dirty>),
     /// The record does not fit the table's columns.
     Damaged(String),
+}
+
+/// One reverse statement.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Step {
+    /// Index into [`UndoRecord::rows`]: steps of one row keep their order.
+    pub row: usize,
+    /// The statement.
+    pub sql: String,
+    /// The row as it is before the step, when the step deletes it.
+    pub deletes: Option<Row>,
 }
 
 /// A row that is neither as the branch left it nor as it was before.
@@ -70,7 +81,11 @@ pub fn reverse(record: &UndoRecord, tables: &[Table], current: &[Option<Row>]) -
         let before = change.before.as_ref();
         if !skip[at] {
             match statement(&tables[touched.table as usize], touched, state[at], before) {
-                Ok(statement) => statements.extend(statement),
+                Ok(None) => {}
+                Ok(Some(sql)) => {
+                    let deletes = if before.is_none() { state[at].cloned() } else { None };
+                    statements.push(Step { row: at, sql, deletes });
+                }
                 Err(damaged) => return Verdict::Damaged(damaged),
             }
         }
@@ -104,12 +119,12 @@ fn statement(
         || format!("a value of {} row {} is not of its column's type", table.full_name(), touched.shown);
     let target = format!("{}.{}", identifier(&table.schema), identifier(&table.name));
     let key = || crate::capture::where_key(table, &touched.key).ok_or_else(damaged);
+    let literal = |column: &Column, value: &Option<Vec<u8>>| match value {
+        None => Ok("NULL".to_owned()),
+        Some(value) => column.kind.literal(value).ok_or_else(damaged),
+    };
     let values = |row: &Row| -> Result<Vec<String>, String> {
-        let literal = |(c, v): (&crate::capture::Column, &Option<Vec<u8>>)| match v {
-            None => Ok("NULL".to_owned()),
-            Some(v) => c.kind.literal(v).ok_or_else(damaged),
-        };
-        table.columns.iter().zip(&row.0).map(literal).collect()
+        table.columns.iter().zip(&row.0).map(|(c, v)| literal(c, v)).collect()
     };
     let names = || table.columns.iter().map(|c| identifier(&c.name));
     Ok(match (from, to) {
@@ -120,9 +135,16 @@ fn statement(
             let names: Vec<String> = names().collect();
             Some(format!("INSERT INTO {target} ({}) VALUES ({})", names.join(", "), values(to)?.join(", ")))
         }
-        // Every column is written, so that one with ON UPDATE CURRENT_TIMESTAMP keeps its old value.
-        (Some(_), Some(to)) => {
-            let pairs: Vec<String> = names().zip(values(to)?).map(|(n, v)| format!("{n} = {v}")).collect();
+        // What did not change is not sent, but for times: one with ON UPDATE CURRENT_TIMESTAMP must keep its old value.
+        (Some(from), Some(to)) => {
+            let timed =
+                |at: usize| matches!(table.columns[at].kind, ColumnKind::Temporal | ColumnKind::Timestamp);
+            let mut pairs = Vec::new();
+            for (at, column) in table.columns.iter().enumerate() {
+                if timed(at) || from.0[at] != to.0[at] {
+                    pairs.push(format!("{} = {}", identifier(&column.name), literal(column, &to.0[at])?));
+                }
+            }
             Some(format!("UPDATE {target} SET {} WHERE {}", pairs.join(", "), key()?))
         }
     })

@@ -180,7 +180,7 @@ fn rows(sql: &str, write: &Write, (table, before, after): (Table, Row, Row)) -> 
     let record = UndoRecord::decode(&record.encode()).expect("what was written");
     match reverse(&record, std::slice::from_ref(&table), &[after]) {
         Verdict::Undo(statements) => statements.iter().for_each(|s| {
-            let _ = writeln!(page, "  undo     {s}");
+            let _ = writeln!(page, "  undo     {}", s.sql);
         }),
         verdict => {
             let _ = writeln!(page, "  undo     {verdict:?}");

@@ -106,7 +106,7 @@ fn classify_tokens(sql: &[u8], all: &[Token]) -> Class {
         "DESCRIBE" | "DESC" | "EXPLAIN" => words.explain(),
         "INSERT" | "UPDATE" | "DELETE" => Class::Write,
         "BEGIN" => words.begin(),
-        "START" if words.is(1, "TRANSACTION") => Class::Begin,
+        "START" if words.is(1, "TRANSACTION") => words.start(),
         "COMMIT" => words.completion().map_or_else(Class::Unsupported, Class::Commit),
         "ROLLBACK" => words.rollback(),
         "SAVEPOINT" => words.savepoint(1, 2),
@@ -152,9 +152,12 @@ impl Words<'_> {
         self.tokens.iter().any(|t| t.is_word(self.sql, word))
     }
 
-    /// The name at a position, unquoted and in lower case, as the server compares savepoints.
+    /// The name at a position, unquoted and in lower case, as the server compares savepoints; only letters it surely
+    /// compares as we do (to it, `e` and `é` are one name).
     fn name(&self, at: usize) -> Option<String> {
-        super::names::name(self.sql, self.tokens.get(at)?).map(|n| n.to_lowercase())
+        let name = super::names::name(self.sql, self.tokens.get(at)?)?;
+        let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'$' | b' ' | b'-' | b'.');
+        name.bytes().all(plain).then(|| name.to_ascii_lowercase())
     }
 
     fn read(&self) -> Class {
@@ -201,6 +204,17 @@ impl Words<'_> {
             1 => Class::Begin,
             2 if self.is(1, "WORK") => Class::Begin,
             _ => unsupported("BEGIN with more behind it"),
+        }
+    }
+
+    /// `START TRANSACTION [WITH CONSISTENT SNAPSHOT | READ WRITE | READ ONLY] [, …]`
+    fn start(&self) -> Class {
+        let known = ["WITH", "CONSISTENT", "SNAPSHOT", "READ", "WRITE", "ONLY"];
+        let plain = |t: &Token| t.is_punct(self.sql, b',') || known.iter().any(|w| t.is_word(self.sql, w));
+        if self.tokens[2..].iter().all(plain) {
+            Class::Begin
+        } else {
+            unsupported("START TRANSACTION with unknown words behind it")
         }
     }
 
@@ -258,7 +272,7 @@ impl Words<'_> {
         }
         let touches = |t: &Token| {
             let text = String::from_utf8_lossy(t.text(self.sql)).to_ascii_lowercase();
-            let text = text.trim_start_matches('@').replace('`', "");
+            let text = text.trim_start_matches('@').replace(['`', '"'], "");
             matches!(t.kind, Kind::Word | Kind::Quoted | Kind::Variable)
                 && text.rsplit('.').next().is_some_and(|name| name == "autocommit")
         };
@@ -349,6 +363,8 @@ mod tests {
             "SET sql_mode = '', autocommit = @x",
             "COMMIT PREPARED",
             "SET PASSWORD = 'x'",
+            "START TRANSACTION foo",
+            "SAVEPOINT é",
             "SET DEFAULT ROLE a TO b",
             "SET STATEMENT max_statement_time=1 FOR UPDATE t SET a=1",
             "BEGIN NOT ATOMIC UPDATE t SET a=1; END",
@@ -360,6 +376,14 @@ mod tests {
             "'x'",
         ] {
             assert!(matches!(class(sql), Class::Unsupported(_)), "{sql}: {:?}", class(sql));
+        }
+    }
+
+    #[test]
+    fn autocommit_is_seen_in_any_quotes() {
+        let ansi = SqlMode { ansi_quotes: true, no_backslash_escapes: false };
+        for sql in ["SET \"autocommit\"=1", "SET @@\"autocommit\" = 1", "SET `autocommit` = 1"] {
+            assert_eq!(classify(sql.as_bytes(), ansi), Class::Autocommit(true), "{sql}");
         }
     }
 

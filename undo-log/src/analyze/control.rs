@@ -45,7 +45,7 @@ pub(super) fn control(sql: &[u8], tokens: &[Token]) -> Option<Result<Control, Un
             Kind::Word | Kind::Quoted => {
                 FUNCTIONS.iter().any(|(f, _)| text.eq_ignore_ascii_case(f.as_bytes()))
             }
-            Kind::Variable => text.eq_ignore_ascii_case(b"@atone_xid"),
+            Kind::Variable => is_variable(text),
             Kind::String | Kind::Number | Kind::Param | Kind::Punct => false,
         }
     };
@@ -53,12 +53,22 @@ pub(super) fn control(sql: &[u8], tokens: &[Token]) -> Option<Result<Control, Un
     if tokens[0].is_word(sql, "SET") {
         return Some(set(sql, tokens, at));
     }
-    // Reading the variable is an ordinary read.
+    // Reading the variable is an ordinary read; setting it by the way would be a binding that nobody notices.
     if tokens[at].kind == Kind::Variable {
-        return None;
+        let assigned = |n: usize| tokens.get(n + 1).is_some_and(|t| t.is_punct(sql, b':'));
+        let into = tokens.iter().any(|t| t.is_word(sql, "INTO"));
+        let anywhere = (0..tokens.len()).any(|n| ours(&tokens[n]) && assigned(n));
+        let what = "a statement that sets @atone_xid, other than SET";
+        return (anywhere || into).then(|| Err(Unsupported::new(what)));
     }
     let followed = tokens.get(at + 1).is_some_and(|t| t.is_punct(sql, b'('));
     followed.then(|| function(sql, tokens, at))
+}
+
+/// `@atone_xid`, in any quotes.
+fn is_variable(text: &[u8]) -> bool {
+    let plain: Vec<u8> = text.iter().copied().filter(|b| !matches!(b, b'`' | b'\'' | b'"')).collect();
+    plain.eq_ignore_ascii_case(b"@atone_xid")
 }
 
 fn set(sql: &[u8], tokens: &[Token], at: usize) -> Result<Control, Unsupported> {
@@ -173,6 +183,7 @@ mod tests {
         assert_eq!(read("SELECT atone_xid() FROM dual"), control("atone_xid", &[], None));
         assert_eq!(read("SET @atone_xid = 'abc'"), control("set", &[text("abc")], None));
         assert_eq!(read("SET @ATONE_XID := NULL"), control("set", &[Argument::Null], None));
+        assert_eq!(read("SET @`atone_xid` = 'abc'"), control("set", &[text("abc")], None));
         assert_eq!(read("SELECT @atone_xid"), Class::Read);
     }
 
@@ -188,6 +199,9 @@ mod tests {
             "SELECT atone_join(CONCAT('a','b'))",
             "SET @x = 1, @atone_xid = 'a'",
             "SET @atone_xid = CONCAT('a','b')",
+            "SELECT @atone_xid := 'a'",
+            "SELECT 'a' INTO @atone_xid",
+            "SET @x = 1, @`atone_xid` = 'a'",
             "INSERT INTO t VALUES (atone_begin())",
         ] {
             assert!(matches!(read(sql), Class::Unsupported(_)), "{sql}: {:?}", read(sql));

@@ -1,51 +1,49 @@
-//! Which functions a statement calls, so that the proxy can ask the catalogue whether one of them is a stored
-//! function, which may write. Native functions never write.
+//! What a statement names: the proxy asks the catalogue whether one of the names is a stored function, which may
+//! write, or a view that calls one. Nothing here guesses what is native: servers differ, and a quoted name never is.
 
 use super::names;
-use crate::sql::{Kind, Token};
+use crate::sql::{Kind, SqlMode, Token, tokens};
 
-/// Something that looks like a call: a name before a parenthesis.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Call {
-    /// The schema, when written; a call with a schema is always a stored function.
-    pub schema: Option<String>,
-    /// The function.
-    pub name: String,
+/// The names in a statement, in lower case.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Names {
+    /// Those that stand before a parenthesis or a dot: functions, packages, schemas.
+    pub called: Vec<String>,
+    /// All of them.
+    pub all: Vec<String>,
 }
 
-/// Every call in a statement that is not surely native; the catalogue knows which are stored functions.
-pub fn calls(sql: &[u8], tokens: &[Token]) -> Vec<Call> {
-    let mut found = Vec::new();
-    for (at, pair) in tokens.windows(2).enumerate() {
-        if !pair[1].is_punct(sql, b'(') || !matches!(pair[0].kind, Kind::Word | Kind::Quoted) {
-            continue;
+/// The names in a text of one or more statements; None when some cannot be read.
+pub fn names_in(sql: &[u8], mode: SqlMode) -> Option<Names> {
+    let tokens = tokens(sql, mode).ok()?;
+    let mut found = Names::default();
+    for (at, token) in tokens.iter().enumerate() {
+        // `2fa` is a number to the lexer, and a name to the server where one is expected.
+        let name = match token.kind {
+            Kind::Word | Kind::Quoted => names::name(sql, token)?,
+            Kind::Number => String::from_utf8_lossy(token.text(sql)).into_owned(),
+            Kind::String | Kind::Param | Kind::Variable | Kind::Punct => continue,
+        };
+        let name = name.to_lowercase();
+        if tokens.get(at + 1).is_some_and(|t| t.is_punct(sql, b'(') || t.is_punct(sql, b'.')) {
+            found.called.push(name.clone());
         }
-        let Some(name) = names::name(sql, &pair[0]) else { continue };
-        let qualified = at >= 2 && tokens[at - 1].is_punct(sql, b'.');
-        let schema = if qualified { names::name(sql, &tokens[at - 2]) } else { None };
-        let adjacent = pair[0].end == pair[1].start;
-        if schema.is_none() && (is_reserved(&name) || (adjacent && is_builtin(&name))) {
-            continue;
-        }
-        let call = Call { schema, name };
-        if !found.contains(&call) {
-            found.push(call);
-        }
+        found.all.push(name);
     }
-    found
+    Some(found)
+}
+
+/// Does it call anything that is not a common native function? Then it may give another answer the next time.
+pub(super) fn calls_unknown(sql: &[u8], tokens: &[Token]) -> bool {
+    tokens.windows(2).any(|pair| {
+        let name = names::name(sql, &pair[0]).unwrap_or_default();
+        let named = matches!(pair[0].kind, Kind::Word | Kind::Quoted) && pair[1].is_punct(sql, b'(');
+        named && !listed(RESERVED, &name) && !listed(BUILTIN, &name)
+    })
 }
 
 fn listed(list: &str, name: &str) -> bool {
     list.split_ascii_whitespace().any(|word| word.eq_ignore_ascii_case(name))
-}
-
-/// A common native function. One that is missing here only costs a look into the catalogue.
-pub fn is_builtin(name: &str) -> bool {
-    listed(BUILTIN, name)
-}
-
-fn is_reserved(name: &str) -> bool {
-    listed(RESERVED, name)
 }
 
 /// Reserved words that may stand before a parenthesis: none can name a stored function.
@@ -76,14 +74,13 @@ const BUILTIN: &str = "ABS ACOS ADDDATE ADDTIME AES_DECRYPT AES_ENCRYPT ANY_VALU
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sql::{SqlMode, tokens};
 
     #[test]
-    fn only_what_may_be_stored_is_named() {
-        let sql =
-            b"SELECT now(), f(1), shop.abs(2), `g`(3), count (4) FROM t WHERE a IN (1) AND (b) AND x.y = 2";
-        let found = calls(sql, &tokens(sql, SqlMode::default()).unwrap());
-        let names: Vec<_> = found.iter().map(|c| (c.schema.as_deref(), c.name.as_str())).collect();
-        assert_eq!(names, [(None, "f"), (Some("shop"), "abs"), (None, "g"), (None, "count")]);
+    fn every_name_is_seen_however_it_is_written() {
+        let sql = b"SELECT now(), `F`(1), shop.abs (2), 2fa(), pk.w() FROM v WHERE a IN (1) AND 'x(' = @y";
+        let found = names_in(sql, SqlMode::default()).unwrap();
+        assert_eq!(found.called, ["now", "f", "shop", "abs", "2fa", "pk", "w", "in"]);
+        assert!(found.all.contains(&"v".to_owned()) && !found.all.contains(&"x".to_owned()));
+        assert_eq!(names_in(b"SELECT f\xe9()", SqlMode::default()), None);
     }
 }

@@ -13,7 +13,7 @@ mod write;
 
 pub use classify::{Class, Completion, classify, split};
 pub use control::{Argument, Control};
-pub use functions::{Call, calls, is_builtin};
+pub use functions::{Names, names_in};
 pub use names::TableName;
 pub use write::{Row, Rows, Value, ValueKind, Verb, Write, analyze_write};
 

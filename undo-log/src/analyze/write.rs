@@ -41,8 +41,6 @@ pub struct Write {
     pub rows: Rows,
     /// Where the parameters (`?`) stand, in order.
     pub params: Vec<usize>,
-    /// The calls that may be stored functions.
-    pub calls: Vec<super::Call>,
 }
 
 /// The rows of an INSERT.
@@ -94,7 +92,6 @@ pub fn analyze_write(sql: &[u8], mode: SqlMode) -> Result<Write, Unsupported> {
     let mut reader = Reader { sql, tokens: &all, at: 0 };
     let mut write = reader.write()?;
     write.params = all.iter().filter(|t| t.kind == Kind::Param).map(|t| t.start).collect();
-    write.calls = super::calls(sql, &all);
     refuse_session_counters(sql, &all)?;
     second_reader::confirm(text, &all, &write)?;
     Ok(write)
@@ -183,7 +180,6 @@ impl Reader<'_> {
             stable: true,
             rows: Rows::default(),
             params: Vec::new(),
-            calls: Vec::new(),
         };
         match verb {
             Verb::Insert => self.insert(&mut write)?,
@@ -316,7 +312,7 @@ impl Reader<'_> {
         let tail = self.tokens.iter().filter(|t| t.start >= first.start);
         write.stable = limit.is_none() && tail.clone().all(|t| stable_token(self.sql, t)) && {
             let tail: Vec<Token> = tail.copied().collect();
-            super::calls(self.sql, &tail).is_empty()
+            !super::functions::calls_unknown(self.sql, &tail)
         };
         Ok(())
     }

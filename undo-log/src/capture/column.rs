@@ -24,7 +24,8 @@ pub enum ColumnKind {
     Temporal,
     /// TIMESTAMP: seconds since 1970, with the fraction.
     Timestamp,
-    /// MySQL's JSON: its text.
+    /// MySQL's JSON: its text; behind a zero byte when a value in it (a decimal, a date) is of a type that text does
+    /// not keep.
     Json,
     /// Spatial values: SRID and WKB.
     Geometry,
@@ -63,7 +64,12 @@ impl ColumnKind {
             Self::Ordinal => format!("CAST(CAST({c} AS UNSIGNED) AS BINARY)"),
             Self::Char(_) => format!("CAST(TRIM(TRAILING ' ' FROM {c}) AS BINARY)"),
             Self::Timestamp => format!("CAST(UNIX_TIMESTAMP({c}) AS BINARY)"),
-            Self::Json => format!("CAST(CAST({c} AS CHAR CHARACTER SET utf8mb4) AS BINARY)"),
+            Self::Json => {
+                let text = format!("CAST({c} AS CHAR CHARACTER SET utf8mb4)");
+                let again = format!("CAST({text} AS JSON)");
+                let exact = format!("{again} = {c} AND CAST({again} AS CHAR CHARACTER SET utf8mb4) = {text}");
+                format!("IF({exact}, CAST({text} AS BINARY), CONCAT(x'00', CAST({text} AS BINARY)))")
+            }
             Self::Name => format!("CAST(CAST({c} AS CHAR CHARACTER SET utf8mb4) AS BINARY)"),
             Self::Binary | Self::Geometry => c,
         }
@@ -88,8 +94,14 @@ impl ColumnKind {
                 let zero = text.bytes().all(|b| matches!(b, b'0' | b'.'));
                 Some(if zero { "'0000-00-00 00:00:00'".to_owned() } else { format!("FROM_UNIXTIME({text})") })
             }
+            Self::Json if !self.is_exact(value) => None,
             Self::Json => Some(format!("CONVERT({} USING utf8mb4)", hex(value))),
         }
+    }
+
+    /// Can this value be written back as it was?
+    pub fn is_exact(&self, value: &[u8]) -> bool {
+        *self != Self::Json || value.first() != Some(&0)
     }
 
     /// A code for stored forms. Codes are never reused.

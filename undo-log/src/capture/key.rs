@@ -27,9 +27,9 @@ pub(super) fn weight_expressions(table: &Table) -> Vec<String> {
         if let ColumnKind::Char(_) | ColumnKind::Text(_) = column.kind {
             let name = crate::sql::identifier(&column.name);
             let value = part.prefix.map_or(name.clone(), |n| format!("LEFT({name}, {n})"));
-            // Collations with PAD SPACE ignore trailing blanks. Trimming for the others too may lock two rows as
-            // one, which is safe; not trimming could lock one row as two.
-            expressions.push(format!("WEIGHT_STRING(TRIM(TRAILING ' ' FROM {value}))"));
+            // Collations with PAD SPACE ignore trailing blanks, but their weights do not.
+            let trimmed = format!("TRIM(TRAILING ' ' FROM {value})");
+            expressions.push(format!("WEIGHT_STRING(IF({value} = {trimmed}, {trimmed}, {value}))"));
         }
     }
     expressions

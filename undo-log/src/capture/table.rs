@@ -17,7 +17,7 @@ pub struct Table {
     pub uniques: Vec<Key>,
     /// The column that the server numbers.
     pub auto_increment: Option<usize>,
-    /// Every column's name, generated ones too, in the order of INSERT without a column list.
+    /// The visible columns' names, generated ones too, in the order of INSERT without a column list.
     pub insert_order: Vec<String>,
 }
 
@@ -63,6 +63,13 @@ pub struct Captured {
     pub uniques: Vec<Canonical>,
 }
 
+impl Row {
+    /// Bytes of its values.
+    pub fn size(&self) -> usize {
+        self.0.iter().flatten().map(Vec::len).sum()
+    }
+}
+
 impl Table {
     /// The stored column of this name; MySQL's column names do not tell case apart.
     pub fn column(&self, name: &str) -> Option<usize> {
@@ -78,6 +85,12 @@ impl Table {
     /// The values of the key's columns of a row.
     pub fn key_values<'r>(&self, row: &'r Row) -> Vec<&'r [u8]> {
         self.key.parts.iter().map(|p| row.0[p.column].as_deref().unwrap_or_default()).collect()
+    }
+
+    /// A column whose value in this row could not be written back as it was.
+    pub fn inexact(&self, row: &Row) -> Option<&Column> {
+        let inexact = |(c, v): &(&Column, &Option<Vec<u8>>)| v.as_ref().is_some_and(|v| !c.kind.is_exact(v));
+        self.columns.iter().zip(&row.0).find(inexact).map(|(c, _)| c)
     }
 
     pub(super) fn keys(&self) -> impl Iterator<Item = &Key> {
