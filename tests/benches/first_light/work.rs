@@ -43,8 +43,9 @@ impl Local {
     }
 }
 
-/// Local work on every path.
+/// Local work on every path, without flushes.
 pub async fn local(paths: &mut Paths, extent: Extent, report: &mut Report) -> Result<()> {
+    paths.flush_commits(false).await?;
     let mut conns = Vec::new();
     for path in Path::ALL {
         conns.push((path, paths.connect(path).await?, paths.cpu(path)?));
@@ -91,8 +92,9 @@ enum Global {
     Atone,
 }
 
-/// Global work: plain, XA, Atone.
+/// Global work: plain, XA, Atone. What each flushes to disk, and when, is what tells them apart, so each commit is.
 pub async fn global(paths: &mut Paths, extent: Extent, report: &mut Report) -> Result<()> {
+    paths.flush_commits(true).await?;
     let mut plain = paths.connect_both(Path::Direct).await?;
     let mut proxied = paths.connect_both(Path::Proxy).await?;
     let proxy = paths.cpu(Path::Proxy)?.or_fail("the proxy has a CPU clock")?;
