@@ -116,7 +116,8 @@ impl RaftLogStorage<TypeConfig> for LogStore {
             }
             max_index = max_index.max(index);
         }
-        self.memory().entries.append(&mut read);
+        // Not `append`, which rebuilds the whole map.
+        self.memory().entries.extend(read);
         let done = Done::Entries(callback);
         self.queue(Job { records, max_index, vote: None, purge: None, done }).await.map_err(failed)
     }
