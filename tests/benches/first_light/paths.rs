@@ -40,7 +40,7 @@ pub struct Paths {
 }
 
 impl Paths {
-    /// Starts them. Commits are flushed to disk, as in life.
+    /// Starts them.
     pub async fn start() -> Result<Self> {
         let world = World::start(Profile::Release, Durability::Full)?;
         for kind in Kind::ALL {
@@ -54,6 +54,16 @@ impl Paths {
         let mut relay = Process::start("relay", &mut command, &dir.join("log"))?;
         relay.until("listening", || TcpStream::connect(("127.0.0.1", relay_port)).ok())?;
         Ok(Self { world, relay, relay_port, _dir: dir })
+    }
+
+    /// Whether the databases flush each commit to disk, as in life. Where they do not, the disk hides no cost of a path.
+    pub async fn flush_commits(&self, each: bool) -> Result<()> {
+        for kind in Kind::ALL {
+            let mut conn = sql::connect(self.world.database(kind).port(), SERVICE, None).await?;
+            conn.query_drop(format!("SET GLOBAL innodb_flush_log_at_trx_commit = {}", u8::from(each)))
+                .await?;
+        }
+        Ok(())
     }
 
     /// A connection to MariaDB, on which local work is measured.
