@@ -238,8 +238,7 @@ impl Entrance {
         match tokio::time::timeout(SIGN_IN_LIMIT, door.sign_in(socket, database)).await {
             Ok(Ok(Some(c))) => {
                 let _counted = self.metrics.session();
-                Box::pin(Session::new(self.resource.clone(), c.client, c.database, &c.answer).run(stop))
-                    .await;
+                Box::pin(Session::new(self.resource.clone(), c).run(stop)).await;
             }
             Ok(Ok(None)) => {}
             Ok(Err(error)) => tracing::debug!(resource = %name, %error, "a client did not sign in"),

@@ -35,9 +35,14 @@ impl Bindings {
 }
 
 impl Binding {
-    /// Waits until the transaction is being rolled back.
+    /// Waits until the transaction is being rolled back. Only once: the session has heard it then.
     pub async fn rolled_back(&self) {
         self.rolling_back.cancelled().await;
+    }
+
+    /// The session has heard that the transaction is being rolled back.
+    pub fn heard(&mut self) {
+        self.rolling_back = CancellationToken::new();
     }
 }
 

@@ -16,7 +16,7 @@ mod tasks;
 mod wire;
 
 use clap::Parser;
-use std::{path::PathBuf, process::ExitCode};
+use std::{io::IsTerminal, path::PathBuf, process::ExitCode};
 
 /// Gives unchanged applications distributed transactions.
 ///
@@ -36,7 +36,8 @@ async fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let filter = tracing_subscriber::EnvFilter::try_from_default_env()
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info,openraft=warn"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let colours = std::io::stderr().is_terminal();
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colours).init();
     let result = match config::Config::load(&arguments.config) {
         Ok(config) => {
             let file = arguments.config.display().to_string();

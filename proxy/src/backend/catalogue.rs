@@ -1,11 +1,14 @@
 //! Tables as the database's catalogue describes them, remembered for a second.
 
+use super::{
+    foreign_keys::{Reference, cascades},
+    writers::Writers,
+};
 use atone_undo_log::capture::{Column, ColumnKind, Key, KeyPart, Table};
 use dashmap::DashMap;
 use mysql_async::{Conn, prelude::Queryable};
 use std::{
-    collections::BTreeMap,
-    sync::Arc,
+    sync::{Arc, PoisonError, RwLock, RwLockWriteGuard},
     time::{Duration, Instant},
 };
 
@@ -28,26 +31,13 @@ pub struct Entry {
     pub cascades: Vec<Reference>,
 }
 
-/// A foreign key with a rule that writes.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Reference {
-    /// The referencing schema and table.
-    pub child: (String, String),
-    /// Pairs of referencing and referenced column.
-    pub columns: Vec<(String, String)>,
-    /// A DELETE here changes rows there.
-    pub on_delete: bool,
-    /// An UPDATE of the referenced columns here changes rows there.
-    pub on_update: bool,
-}
-
 type Known<T> = (Instant, T);
 
 /// The cache.
 #[derive(Default)]
 pub struct Catalogue {
     tables: DashMap<(String, String), Known<Option<Arc<Entry>>>>,
-    functions: DashMap<(Option<String>, String), Known<bool>>,
+    writers: RwLock<Option<Known<Arc<Writers>>>>,
 }
 
 impl Catalogue {
@@ -56,15 +46,28 @@ impl Catalogue {
         (known.0.elapsed() < FRESH).then(|| known.1.clone())
     }
 
-    pub(super) fn recent_function(&self, schema: Option<&str>, name: &str) -> Option<bool> {
-        let known = self.functions.get(&(schema.map(str::to_owned), name.to_owned()))?;
-        (known.0.elapsed() < FRESH).then_some(known.1)
-    }
-
     /// Forgets everything: the schema was changed.
     pub fn forget(&self) {
         self.tables.clear();
-        self.functions.clear();
+        *self.writers() = None;
+    }
+
+    fn writers(&self) -> RwLockWriteGuard<'_, Option<Known<Arc<Writers>>>> {
+        // A panic elsewhere leaves a whole value behind.
+        self.writers.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn recent_writers(&self) -> Option<Arc<Writers>> {
+        let known = self.writers.read().unwrap_or_else(PoisonError::into_inner).clone()?;
+        (known.0.elapsed() < FRESH).then_some(known.1)
+    }
+
+    /// Asks which names may write although they stand in a read.
+    pub(super) async fn load_writers(&self, conn: &mut Conn) -> Result<Arc<Writers>, mysql_async::Error> {
+        let asked = Instant::now();
+        let writers = Arc::new(super::writers::read(conn).await?);
+        *self.writers() = Some((asked, writers.clone()));
+        Ok(writers)
     }
 
     /// Asks the database.
@@ -81,27 +84,6 @@ impl Catalogue {
         }
         self.tables.insert((schema.to_owned(), table.to_owned()), (asked, entry.clone()));
         Ok(entry)
-    }
-
-    pub(super) async fn load_function(
-        &self,
-        conn: &mut Conn,
-        schema: Option<&str>,
-        name: &str,
-    ) -> Result<bool, mysql_async::Error> {
-        let asked = Instant::now();
-        let found: Option<u8> = conn
-            .exec_first(
-                "SELECT 1 FROM information_schema.ROUTINES WHERE ROUTINE_TYPE = 'FUNCTION' AND ROUTINE_NAME = ? \
-                 AND ROUTINE_SCHEMA = COALESCE(?, ROUTINE_SCHEMA) LIMIT 1",
-                (name, schema),
-            )
-            .await?;
-        if self.functions.len() >= CAPACITY {
-            self.functions.clear();
-        }
-        self.functions.insert((schema.map(str::to_owned), name.to_owned()), (asked, found.is_some()));
-        Ok(found.is_some())
     }
 }
 
@@ -130,13 +112,7 @@ async fn read(conn: &mut Conn, schema: &str, table: &str) -> Result<Option<Entry
             named,
         )
         .await?;
-    let triggers: Vec<String> = conn
-        .exec(
-            "SELECT EVENT_MANIPULATION FROM information_schema.TRIGGERS \
-             WHERE EVENT_OBJECT_SCHEMA = ? AND EVENT_OBJECT_TABLE = ?",
-            named,
-        )
-        .await?;
+    let triggers = triggers(conn, named).await?;
     let cascades = cascades(conn, named).await?;
     let name = format!("{schema}.{table}");
     let table = match (kind.as_str(), engine.as_deref()) {
@@ -149,30 +125,18 @@ async fn read(conn: &mut Conn, schema: &str, table: &str) -> Result<Option<Entry
     Ok(Some(Entry { name, table, triggers, cascades }))
 }
 
-async fn cascades(conn: &mut Conn, named: (&str, &str)) -> Result<Vec<Reference>, mysql_async::Error> {
-    let rows: Vec<(String, String, String, String, String, String, String)> = conn
-        .exec(
-            "SELECT r.CONSTRAINT_SCHEMA, r.CONSTRAINT_NAME, r.TABLE_NAME, r.DELETE_RULE, r.UPDATE_RULE, k.COLUMN_NAME, \
-             k.REFERENCED_COLUMN_NAME FROM information_schema.REFERENTIAL_CONSTRAINTS r \
-             JOIN information_schema.KEY_COLUMN_USAGE k ON k.CONSTRAINT_SCHEMA = r.CONSTRAINT_SCHEMA \
-             AND k.CONSTRAINT_NAME = r.CONSTRAINT_NAME AND k.TABLE_NAME = r.TABLE_NAME \
-             WHERE r.UNIQUE_CONSTRAINT_SCHEMA = ? AND r.REFERENCED_TABLE_NAME = ? \
-             ORDER BY r.CONSTRAINT_SCHEMA, r.CONSTRAINT_NAME, k.ORDINAL_POSITION",
-            named,
-        )
-        .await?;
-    let writes = |rule: &str| !matches!(rule, "RESTRICT" | "NO ACTION");
-    let mut found: BTreeMap<(String, String), Reference> = BTreeMap::new();
-    for (schema, constraint, table, on_delete, on_update, column, referenced) in rows {
-        let reference = found.entry((schema.clone(), constraint)).or_insert_with(|| Reference {
-            child: (schema, table),
-            columns: Vec::new(),
-            on_delete: writes(&on_delete),
-            on_update: writes(&on_update),
-        });
-        reference.columns.push((column, referenced));
-    }
-    Ok(found.into_values().filter(|r| r.on_delete || r.on_update).collect())
+/// Has the table the triggers and the foreign keys that the entry knows? Asked while our local transaction holds the
+/// table's metadata lock, so that the answer stays true until its end.
+pub(super) async fn unchanged(conn: &mut Conn, entry: &Entry) -> Result<bool, mysql_async::Error> {
+    let Ok(table) = &entry.table else { return Ok(false) };
+    let named = (table.schema.as_str(), table.name.as_str());
+    Ok(triggers(conn, named).await? == entry.triggers && cascades(conn, named).await? == entry.cascades)
+}
+
+async fn triggers(conn: &mut Conn, named: (&str, &str)) -> Result<Vec<String>, mysql_async::Error> {
+    let query = "SELECT EVENT_MANIPULATION FROM information_schema.TRIGGERS \
+        WHERE TRIGGER_SCHEMA = ? AND EVENT_OBJECT_TABLE = ? ORDER BY TRIGGER_NAME";
+    conn.exec(query, named).await
 }
 
 fn describe(
@@ -224,7 +188,8 @@ fn describe(
         "it has no primary key (nor a unique key without NULLs) of a type that names rows exactly; TIMESTAMP does not",
     )?;
     let key = uniques.remove(chosen);
-    let insert_order = rows.iter().map(|r| r.0.clone()).collect();
+    let visible = |extra: &str| !extra.to_uppercase().contains("INVISIBLE");
+    let insert_order = rows.iter().filter(|r| visible(&r.3)).map(|r| r.0.clone()).collect();
     Ok(Table {
         schema: schema.to_owned(),
         name: name.to_owned(),

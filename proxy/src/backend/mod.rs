@@ -3,15 +3,19 @@
 //! Nothing here runs on an application's connection.
 
 mod catalogue;
+mod foreign_keys;
 mod grants;
+mod privileges;
 mod schema;
+mod writers;
 
-pub use catalogue::{Catalogue, Entry, Reference};
+pub use catalogue::{Catalogue, Entry};
+pub use foreign_keys::Reference;
 pub use schema::UNDO_LOG;
 
 use crate::config::{Account, Database};
 use mysql_async::{Conn, OptsBuilder, Pool, PoolConstraints, PoolOpts};
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 /// Connections of the service account at once, per database.
 const POOL_LIMIT: usize = 12;
@@ -80,6 +84,7 @@ impl Backend {
         let pool = Pool::new(options);
         let name = config.name.clone();
         let mut conn = connect(&pool, &name).await?;
+        privileges::check(&mut conn, &name).await?;
         let primary = schema::prepare(&mut conn, &name).await?;
         let (catalogue, grants) = (Catalogue::default(), grants::Grants::default());
         Ok(Self { name, account, catalogue, primary, pool, grants })
@@ -91,11 +96,7 @@ impl Backend {
     }
 
     /// The table of this name, fresh enough to trust; None when there is none.
-    pub async fn table(
-        &self,
-        schema: &str,
-        table: &str,
-    ) -> Result<Option<std::sync::Arc<Entry>>, BackendError> {
+    pub async fn table(&self, schema: &str, table: &str) -> Result<Option<Arc<Entry>>, BackendError> {
         if let Some(known) = self.catalogue.recent(schema, table) {
             return Ok(known);
         }
@@ -103,13 +104,26 @@ impl Backend {
         self.catalogue.load(&mut conn, schema, table).await.map_err(|e| self.wrap(e))
     }
 
-    /// Is there a stored function of this name?
-    pub async fn is_stored_function(&self, schema: Option<&str>, name: &str) -> Result<bool, BackendError> {
-        if let Some(known) = self.catalogue.recent_function(schema, name) {
+    /// The names that may write although they stand in a read.
+    pub async fn writers(&self) -> Result<Arc<writers::Writers>, BackendError> {
+        if let Some(known) = self.catalogue.recent_writers() {
             return Ok(known);
         }
         let mut conn = self.connection().await?;
-        self.catalogue.load_function(&mut conn, schema, name).await.map_err(|e| self.wrap(e))
+        self.catalogue.load_writers(&mut conn).await.map_err(|e| self.wrap(e))
+    }
+
+    /// Are these tables still free of triggers and foreign keys that were not known when they were first touched?
+    /// The name of one that is not.
+    pub async fn changed(&self, tables: &[Arc<Entry>]) -> Result<Option<String>, BackendError> {
+        let mut conn = self.connection().await?;
+        for entry in tables {
+            if !catalogue::unchanged(&mut conn, entry).await.map_err(|e| self.wrap(e))? {
+                self.catalogue.forget();
+                return Ok(Some(entry.name.clone()));
+            }
+        }
+        Ok(None)
     }
 
     /// Lets an application's account insert undo records.

@@ -15,6 +15,8 @@ pub struct Branch {
     pub tables: Vec<Arc<Entry>>,
     /// Every change, in order.
     pub changes: Vec<Change>,
+    /// Bytes of the rows captured.
+    pub bytes: usize,
     savepoints: Vec<(String, usize)>,
 }
 
@@ -34,7 +36,7 @@ pub enum Change {
 impl Branch {
     /// Nothing is changed yet.
     pub fn new(id: BranchId) -> Self {
-        Self { id, tables: Vec::new(), changes: Vec::new(), savepoints: Vec::new() }
+        Self { id, tables: Vec::new(), changes: Vec::new(), bytes: 0, savepoints: Vec::new() }
     }
 
     /// The index of a table, added when it is new.
@@ -63,6 +65,7 @@ impl Branch {
 
     /// Rows were updated or deleted.
     pub fn captured(&mut self, table: usize, rows: Vec<Captured>, deleted: bool) {
+        self.bytes += rows.iter().map(|r| r.row.size()).sum::<usize>();
         let change = if deleted { Change::Deleted } else { Change::Updated };
         self.changes.extend(rows.into_iter().map(|row| change(table, row)));
     }

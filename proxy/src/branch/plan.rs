@@ -6,7 +6,7 @@ use crate::{
     wire::params::Param,
 };
 use atone_undo_log::{
-    analyze::{Call, TableName, Unsupported, Value, ValueKind, Verb, Write},
+    analyze::{TableName, Unsupported, Value, ValueKind, Verb, Write, names_in},
     capture::{self, KeyValue, Table, key_literal},
 };
 use std::sync::Arc;
@@ -47,7 +47,7 @@ pub enum NoPlan {
     /// The table cannot be protected.
     Table(String, String),
     /// The catalogue knows no such table.
-    NoTable(String),
+    NoTable(TableName),
     /// The catalogue could not be asked.
     Backend(BackendError),
 }
@@ -81,8 +81,8 @@ impl Planner<'_> {
         }
         let entry = self.entry(&write.table).await?;
         let table = protectable(&entry)?;
-        refuse_cascades(&entry, &write, &table.full_name())?;
-        self.refuse_stored_functions(&write.calls).await?;
+        refuse_cascades(&entry, &write, table)?;
+        self.refuse_writers(sql.as_bytes()).await?;
         for column in &write.assigned {
             if table.column(column).is_some_and(|c| table.key.parts.iter().any(|p| p.column == c)) {
                 let why = format!("the statement assigns its key column {column}");
@@ -107,22 +107,26 @@ impl Planner<'_> {
         if schema.eq_ignore_ascii_case("atone") {
             return Err(NoPlan::Table(name.to_string(), "it is kept by the proxy".into()));
         }
-        self.backend
-            .table(schema, &name.name)
-            .await?
-            .ok_or_else(|| NoPlan::NoTable(format!("{schema}.{}", name.name)))
+        self.backend.table(schema, &name.name).await?.ok_or_else(|| {
+            NoPlan::NoTable(TableName { schema: Some(schema.clone()), name: name.name.clone() })
+        })
     }
 
-    /// A stored function may write rows that nobody captures.
-    pub async fn refuse_stored_functions(&self, calls: &[Call]) -> Result<(), NoPlan> {
-        for call in calls {
-            if self.backend.is_stored_function(call.schema.as_deref(), &call.name).await? {
-                return Err(
-                    Unsupported(format!("the stored function {}, which may write rows,", call.name)).into()
-                );
+    /// Stored functions, and views that call them, may write rows that nobody captures.
+    pub async fn refuse_writers(&self, sql: &[u8]) -> Result<(), NoPlan> {
+        let names = names_in(sql, self.settings.mode);
+        let names = names.ok_or_else(|| Unsupported("a statement with names that are not UTF-8".into()))?;
+        if !self.settings.is_utf8() && names.all.iter().any(|n| !n.is_ascii()) {
+            return Err(Unsupported("a name beyond ASCII in a session that does not use UTF-8".into()).into());
+        }
+        let writers = self.backend.writers().await?;
+        match writers.mentioned(&names) {
+            None => Ok(()),
+            Some(name) => {
+                Err(Unsupported(format!("{name}, which is or calls a stored function and may write rows,"))
+                    .into())
             }
         }
-        Ok(())
     }
 
     fn inserted(
@@ -144,6 +148,14 @@ impl Planner<'_> {
             .collect();
         let mut rows = Vec::with_capacity(write.rows.rows.len());
         for row in &write.rows.rows {
+            if !row.is_empty() && row.len() != names.len() {
+                return Err(Unsupported(format!(
+                    "an INSERT of {} values into {} columns",
+                    row.len(),
+                    names.len()
+                ))
+                .into());
+            }
             let keys: Result<Inserted, NoPlan> = places
                 .iter()
                 .map(|(column, place)| {
@@ -194,7 +206,7 @@ impl Planner<'_> {
         let auto = table.auto_increment == Some(column);
         let zero = |v: &KeyValue| match v {
             KeyValue::Number(text) | KeyValue::String { text: Some(text), .. } => {
-                !text.is_empty() && text.bytes().all(|b| matches!(b, b'0' | b'.' | b'-' | b'+'))
+                text.trim().parse::<f64>().is_ok_and(|n| n == 0.0)
             }
             KeyValue::String { text: None, .. } => false,
         };
@@ -224,9 +236,13 @@ fn protectable(entry: &Entry) -> Result<&Table, NoPlan> {
     Ok(table)
 }
 
-fn refuse_cascades(entry: &Entry, write: &Write, table: &str) -> Result<(), NoPlan> {
+fn refuse_cascades(entry: &Entry, write: &Write, table: &Table) -> Result<(), NoPlan> {
+    // A generated column may change with any other.
     let touches = |columns: &[(String, String)]| {
-        columns.iter().any(|(_, mine)| write.assigned.iter().any(|a| a.to_lowercase() == mine.to_lowercase()))
+        columns.iter().any(|(_, mine)| {
+            let assigned = write.assigned.iter().any(|a| a.to_lowercase() == mine.to_lowercase());
+            assigned || table.column(mine).is_none()
+        })
     };
     let fires = entry.cascades.iter().find(|r| match write.verb {
         Verb::Insert => false,
@@ -238,7 +254,7 @@ fn refuse_cascades(entry: &Entry, write: &Write, table: &str) -> Result<(), NoPl
         Some(r) => {
             let why =
                 format!("a foreign key of {}.{} would change rows there on its own", r.child.0, r.child.1);
-            Err(NoPlan::Table(table.to_owned(), why))
+            Err(NoPlan::Table(table.full_name(), why))
         }
     }
 }

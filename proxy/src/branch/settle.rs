@@ -3,7 +3,7 @@
 
 use super::captured::{Branch, Change};
 use crate::{
-    backend::{Backend, UNDO_LOG},
+    backend::{Backend, BackendError, UNDO_LOG},
     phase_two::{Probe, resolve},
     session::{Answer, Backside, ServerError},
 };
@@ -24,6 +24,8 @@ use std::{
 const IN_DOUBT_LIMIT: Duration = Duration::from_secs(10);
 /// A part of an undo record is never larger.
 const PART_LIMIT: usize = 4 << 20;
+/// What a reverse statement needs besides the values: names, at most.
+const UNDO_OVERHEAD: usize = 256 << 10;
 /// Canonical keys longer than this are locked by their hash.
 const KEY_LIMIT: usize = 256;
 
@@ -45,8 +47,12 @@ pub enum SettleError {
     Database(ServerError),
     /// Inserted rows were not found again.
     NotFound(String, usize, usize),
-    /// More than one branch may hold.
+    /// More than one branch may hold, or than one reverse statement may carry.
     TooLarge,
+    /// A table got a trigger or a foreign key after it was planned for.
+    Changed(String),
+    /// The catalogue could not be asked.
+    Backend(BackendError),
     /// The connection was lost before COMMIT was sent.
     Lost,
     /// The connection was lost and the branch surely did not commit.
@@ -126,10 +132,12 @@ impl Settler<'_> {
             failpoint::reach("proxy.before_register").await;
             *registered = true;
             let register = self.coordinator.register(self.request(branch.id, keys));
-            let (answer, after) =
-                tokio::join!(register, after_images(self.backside, branch, AfterImages::new()));
+            let same = self.backend.changed(&branch.tables);
+            let (answer, after, same) =
+                tokio::join!(register, after_images(self.backside, branch, AfterImages::new()), same);
             answer.map_err(|e| refused(e, registered))?;
             failpoint::reach("proxy.after_register").await;
+            unchanged(same)?;
             return record(branch, &after?);
         }
         let fresh = read_inserts(self.backside, branch, None).await?;
@@ -137,9 +145,11 @@ impl Settler<'_> {
         let keys = self.keys(branch, &after);
         failpoint::reach("proxy.before_register").await;
         *registered = true;
-        let answer = self.coordinator.register(self.request(branch.id, keys)).await;
+        let register = self.coordinator.register(self.request(branch.id, keys));
+        let (answer, same) = tokio::join!(register, self.backend.changed(&branch.tables));
         answer.map_err(|e| refused(e, registered))?;
         failpoint::reach("proxy.after_register").await;
+        unchanged(same)?;
         record(branch, &after)
     }
 
@@ -173,6 +183,14 @@ impl Settler<'_> {
         record: &UndoRecord,
         commit: &str,
     ) -> Result<Settlement, SettleError> {
+        // The undo writes a row back in one statement, its bytes in hexadecimal.
+        let largest =
+            record.changes.iter().filter_map(|c| c.before.as_ref()).map(Row::size).max().unwrap_or(0);
+        if largest.saturating_mul(2).saturating_add(UNDO_OVERHEAD) > self.max_allowed_packet {
+            self.undo_locally().await;
+            self.report_failed(id);
+            return Err(SettleError::TooLarge);
+        }
         let bytes = record.encode();
         let largest = (self.max_allowed_packet.saturating_sub(4096) / 2).clamp(1024, PART_LIMIT);
         let parts: Vec<&[u8]> = bytes.chunks(largest).collect();
@@ -265,6 +283,14 @@ impl Settler<'_> {
             }
         }
         Err(SettleError::InDoubt)
+    }
+}
+
+fn unchanged(found: Result<Option<String>, BackendError>) -> Result<(), SettleError> {
+    match found {
+        Ok(None) => Ok(()),
+        Ok(Some(table)) => Err(SettleError::Changed(table)),
+        Err(error) => Err(SettleError::Backend(error)),
     }
 }
 

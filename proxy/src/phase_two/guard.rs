@@ -76,17 +76,21 @@ async fn insert(backend: &Backend, tx: &mut Conn, xid: Xid, branch: BranchId) ->
 
 /// Kills the session whose open transaction holds the undo row that our guard insert waits for.
 async fn end_zombie(backend: &Backend, waiter: u32, xid: Xid) {
+    // Never one of the proxies' own: it is about to finish this very branch.
     const MYSQL: &str = "SELECT b.trx_mysql_thread_id FROM performance_schema.data_lock_waits w \
         JOIN information_schema.innodb_trx b ON b.trx_id = w.BLOCKING_ENGINE_TRANSACTION_ID \
         JOIN information_schema.innodb_trx r ON r.trx_id = w.REQUESTING_ENGINE_TRANSACTION_ID \
-        WHERE r.trx_mysql_thread_id = ?";
+        JOIN performance_schema.processlist p ON p.ID = b.trx_mysql_thread_id \
+        WHERE r.trx_mysql_thread_id = ? AND p.USER <> ?";
     const MARIADB: &str = "SELECT b.trx_mysql_thread_id FROM information_schema.innodb_lock_waits w \
         JOIN information_schema.innodb_trx b ON b.trx_id = w.blocking_trx_id \
-        JOIN information_schema.innodb_trx r ON r.trx_id = w.requesting_trx_id WHERE r.trx_mysql_thread_id = ?";
+        JOIN information_schema.innodb_trx r ON r.trx_id = w.requesting_trx_id \
+        JOIN information_schema.PROCESSLIST p ON p.ID = b.trx_mysql_thread_id \
+        WHERE r.trx_mysql_thread_id = ? AND p.USER <> ?";
     let Ok(mut conn) = backend.connection().await else { return };
-    let mut holders: Result<Vec<u64>, _> = conn.exec(MYSQL, (waiter,)).await;
+    let mut holders: Result<Vec<u64>, _> = conn.exec(MYSQL, (waiter, &backend.account.user)).await;
     if holders.is_err() {
-        holders = conn.exec(MARIADB, (waiter,)).await;
+        holders = conn.exec(MARIADB, (waiter, &backend.account.user)).await;
     }
     match holders {
         Ok(holders) => {

@@ -7,11 +7,11 @@ use atone_protocol::{BranchId, Xid, failpoint};
 use atone_undo_log::{
     capture::{self, Captured, Row, Table},
     record::UndoRecord,
-    reverse::{Verdict, first_images, reverse},
+    reverse::{Step, Verdict, first_images, reverse},
     sql::identifier,
 };
 use mysql_async::{Conn, Value, prelude::Queryable};
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 /// How an attempt ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,7 +35,9 @@ impl From<BackendError> for Stop {
 }
 
 /// Server errors that another try will not mend: they say that the data is in the way.
-const DATA_ERRORS: [u16; 9] = [1022, 1048, 1062, 1146, 1216, 1217, 1451, 1452, 3819];
+const DATA_ERRORS: [u16; 11] = [1022, 1048, 1062, 1146, 1216, 1217, 1451, 1452, 1526, 3819, 4025];
+/// Those of them that another order of steps may mend: keys taken, rows pointed at, rows pointed to.
+const ORDER_ERRORS: [u16; 6] = [1022, 1062, 1216, 1217, 1451, 1452];
 
 /// Undoes the branch. An error means: try again later.
 pub(super) async fn restore(backend: &Backend, xid: Xid, branch: BranchId) -> Result<Restored, BackendError> {
@@ -89,8 +91,8 @@ impl Undo<'_> {
         let entries = self.entries(&record).await?;
         let tables: Vec<Table> = entries.iter().filter_map(|e| e.table.as_ref().ok().cloned()).collect();
         let current = self.current(&record, &tables).await?;
-        let statements = match reverse(&record, &tables, &current) {
-            Verdict::Undo(statements) => statements,
+        let steps = match reverse(&record, &tables, &current) {
+            Verdict::Undo(steps) => steps,
             Verdict::Dirty(rows) => {
                 let shown: Vec<String> = rows.iter().take(5).map(ToString::to_string).collect();
                 let more =
@@ -99,11 +101,8 @@ impl Undo<'_> {
             }
             Verdict::Damaged(why) => return Err(Stop::Blocked(why)),
         };
-        self.refuse_cascades(&record, &entries, &current).await?;
-        for statement in &statements {
-            self.run_sql(statement).await?;
-        }
-        if !statements.is_empty() {
+        self.take(&record, &entries, &steps).await?;
+        if !steps.is_empty() {
             self.check_restored(&record, &tables).await?;
         }
         let named = (self.xid.to_string(), self.branch.as_u64());
@@ -116,8 +115,39 @@ impl Undo<'_> {
         Ok(())
     }
 
-    async fn run_sql(&mut self, sql: &str) -> Result<(), Stop> {
-        self.tx.query_drop(sql).await.map_err(|e| Stop::Failed(self.backend.wrap(e)))
+    /// Takes the steps in order. One that foreign or unique keys do not let pass yet waits, with the later ones of its
+    /// row, for the others; when a round brings nothing the undo is refused.
+    async fn take(
+        &mut self,
+        record: &UndoRecord,
+        entries: &[Arc<Entry>],
+        steps: &[Step],
+    ) -> Result<(), Stop> {
+        let mut pending: Vec<&Step> = steps.iter().collect();
+        while !pending.is_empty() {
+            let (mut later, mut waiting, mut refusal) = (Vec::new(), BTreeSet::new(), None);
+            for step in &pending {
+                if waiting.contains(&step.row) {
+                    later.push(*step);
+                    continue;
+                }
+                self.refuse_cascade(record, entries, step).await?;
+                match self.tx.query_drop(&step.sql).await {
+                    Ok(()) => {}
+                    Err(mysql_async::Error::Server(error)) if ORDER_ERRORS.contains(&error.code) => {
+                        waiting.insert(step.row);
+                        later.push(*step);
+                        refusal = Some(mysql_async::Error::Server(error));
+                    }
+                    Err(error) => return Err(Stop::Failed(self.backend.wrap(error))),
+                }
+            }
+            if let (true, Some(error)) = (later.len() == pending.len(), refusal) {
+                return Err(Stop::Failed(self.backend.wrap(error)));
+            }
+            pending = later;
+        }
+        Ok(())
     }
 
     async fn record(&mut self) -> Result<UndoRecord, Stop> {
@@ -188,32 +218,27 @@ impl Undo<'_> {
         Ok(current)
     }
 
-    /// Deleting a row that others have come to point at would delete or change theirs.
-    async fn refuse_cascades(
+    /// Deleting a row that others have come to point at would delete or change theirs. Our own are gone by now.
+    async fn refuse_cascade(
         &mut self,
         record: &UndoRecord,
         entries: &[Arc<Entry>],
-        current: &[Option<Row>],
+        step: &Step,
     ) -> Result<(), Stop> {
-        for ((touched, now), first) in record.rows.iter().zip(current).zip(first_images(record)) {
-            let entry = &entries[touched.table as usize];
-            let (Some(now), None, Ok(table)) = (now, first, &entry.table) else { continue };
-            for reference in entry.cascades.iter().filter(|r| r.on_delete) {
-                let Some(query) = children(table, reference, now) else { continue };
-                let own = record
-                    .tables
-                    .iter()
-                    .any(|t| (&t.schema, &t.name) == (&reference.child.0, &reference.child.1));
-                let found: Option<u8> = self.tx.query_first(query).await.map_err(|e| self.backend.wrap(e))?;
-                if found.is_some() && !own {
-                    return Err(Stop::Blocked(format!(
-                        "{} row {} is to be deleted, but rows of {}.{} have come to point at it",
-                        table.full_name(),
-                        touched.shown,
-                        reference.child.0,
-                        reference.child.1
-                    )));
-                }
+        let touched = &record.rows[step.row];
+        let entry = &entries[touched.table as usize];
+        let (Some(gone), Ok(table)) = (&step.deletes, &entry.table) else { return Ok(()) };
+        for reference in entry.cascades.iter().filter(|r| r.on_delete) {
+            let Some(query) = children(table, reference, gone) else { continue };
+            let found: Option<u8> = self.tx.query_first(query).await.map_err(|e| self.backend.wrap(e))?;
+            if found.is_some() {
+                return Err(Stop::Blocked(format!(
+                    "{} row {} is to be deleted, but rows of {}.{} have come to point at it",
+                    table.full_name(),
+                    touched.shown,
+                    reference.child.0,
+                    reference.child.1
+                )));
             }
         }
         Ok(())
@@ -242,7 +267,7 @@ fn bytes(value: Value) -> Option<Vec<u8>> {
     }
 }
 
-/// Finds a row of a child table that points at this row; None when the key has a NULL in it.
+/// Finds a row of a child table that points at this row, and locks it; None when the key has a NULL in it.
 fn children(table: &Table, reference: &Reference, row: &Row) -> Option<String> {
     let mut conditions = Vec::new();
     for (child, parent) in &reference.columns {
@@ -252,7 +277,7 @@ fn children(table: &Table, reference: &Reference, row: &Row) -> Option<String> {
     }
     let (schema, name) = &reference.child;
     Some(format!(
-        "SELECT 1 FROM {}.{} WHERE {} LIMIT 1",
+        "SELECT 1 FROM {}.{} WHERE {} LIMIT 1 FOR UPDATE",
         identifier(schema),
         identifier(name),
         conditions.join(" AND ")

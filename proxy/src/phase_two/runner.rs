@@ -8,6 +8,7 @@ use super::{
 };
 use crate::{backend::Backend, bindings::Bindings};
 use atone_protocol::{BranchId, Client, Task, TaskId, TaskKind, TaskOutcome, Tasks, Xid};
+use dashmap::DashMap;
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
@@ -42,6 +43,7 @@ impl Runner {
     pub async fn run(self, mut tasks: Tasks) {
         let limit = Arc::new(Semaphore::new(AT_ONCE));
         let mut running = JoinSet::new();
+        let under_way: Arc<DashMap<(Xid, BranchId, bool), TaskId>> = Arc::default();
         let mut deletions = BTreeMap::new();
         for (name, backend) in &self.backends {
             let (sender, receiver) = mpsc::channel(WAITING);
@@ -69,11 +71,17 @@ impl Runner {
             if task.kind == TaskKind::RollBack {
                 self.bindings.roll_back(task.xid);
             }
+            // A task that is repeated while it is still being carried out is answered by the one under way.
+            let work = (task.xid, task.branch, task.kind == TaskKind::RollBack);
+            if under_way.insert(work.clone(), task.id).is_some() {
+                continue;
+            }
             let Ok(permit) = limit.clone().acquire_owned().await else { return };
-            let coordinator = self.coordinator.clone();
+            let (coordinator, done) = (self.coordinator.clone(), under_way.clone());
             running.spawn(async move {
                 let outcome = perform(&backend, &task).await;
-                coordinator.report(task.id, outcome);
+                let id = done.remove(&work).map_or(task.id, |(_, latest)| latest);
+                coordinator.report(id, outcome);
                 drop(permit);
             });
         }

@@ -91,12 +91,12 @@ impl Backside {
                 queries.iter().flat_map(|q| packet::frames(&self.query_payload(q), 0).0).collect();
             self.packets.write(&all).await?;
             for _ in queries {
-                answers.push(self.answer().await?.0);
+                answers.push(self.only_answer().await?);
             }
         } else {
             for query in queries {
                 self.packets.send(&self.query_payload(query), 0).await?;
-                answers.push(self.answer().await?.0);
+                answers.push(self.only_answer().await?);
             }
         }
         Ok(answers)
@@ -105,7 +105,7 @@ impl Backside {
     /// Asks one question.
     pub async fn ask_one(&mut self, sql: &str) -> io::Result<Answer> {
         self.packets.send(&self.query_payload(sql), 0).await?;
-        Ok(self.answer().await?.0)
+        self.only_answer().await
     }
 
     /// Runs statements in one message, of which each is run only if those before it succeeded; their answers, up to
@@ -141,7 +141,15 @@ impl Backside {
     /// Sends a command's frames as the application made them, and reads its one answer.
     pub async fn run_raw(&mut self, frames: &[u8]) -> io::Result<Answer> {
         self.packets.write(frames).await?;
-        Ok(self.answer().await?.0)
+        self.only_answer().await
+    }
+
+    /// An answer that no other follows. If one did, every later answer would be taken for another question's.
+    async fn only_answer(&mut self) -> io::Result<Answer> {
+        match self.answer().await? {
+            (answer, false) => Ok(answer),
+            (_, true) => Err(io::Error::new(io::ErrorKind::InvalidData, "a second answer to one question")),
+        }
     }
 
     /// One answer, and whether another follows.
@@ -150,8 +158,7 @@ impl Backside {
         let first = self.packets.packet(PACKET_LIMIT).await?.payload;
         match first.first() {
             Some(0x00) => {
-                let ok = OkPacket::read(&first, self.capabilities)
-                    .ok_or_else(|| malformed("a short OK packet"))?;
+                let ok = OkPacket::read(&first).ok_or_else(|| malformed("a short OK packet"))?;
                 let more = ok.status & MORE_RESULTS != 0;
                 Ok((Answer::Ok(ok, first), more))
             }
@@ -176,7 +183,7 @@ impl Backside {
                 Some(0xff) => return Ok((Answer::Error(error(payload)), false)),
                 Some(0xfe) if payload.len() < if deprecate_eof { packet::MAX_PAYLOAD } else { 9 } => {
                     let status = if deprecate_eof {
-                        OkPacket::read(&payload, self.capabilities).map(|ok| ok.status)
+                        OkPacket::read(&payload).map(|ok| ok.status)
                     } else {
                         payload.get(3..5).map(|s| u16::from_le_bytes([s[0], s[1]]))
                     };

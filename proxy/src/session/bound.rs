@@ -1,13 +1,13 @@
 //! Inside a global transaction: every statement is a read, is protected, or is refused.
 
-use super::{Command, End, Failure, Session, control::Reply, write::Execution};
+use super::{Command, End, Failure, Session, Settings, control::Reply, write::Execution};
 use crate::{
     branch::{Planner, SettleError, Settlement, Settler},
     wire::{capability, command, packet, scan},
 };
 use atone_undo_log::{
     analyze::{self, Class, Unsupported, classify},
-    sql::{SqlMode, tokens},
+    sql::SqlMode,
 };
 use bytes::Bytes;
 
@@ -39,7 +39,12 @@ impl Session {
 
     async fn execute(&mut self, command: Command) -> Result<(), End> {
         if let Some(control) = self.statements.control(&command.payload) {
-            return self.execute_control(control, command).await;
+            let harmless =
+                matches!(control.function.as_str(), "atone_rollback" | "atone_leave" | "atone_xid");
+            return match &self.dead {
+                Some(why) if !harmless => self.fail(&Failure::dead(&why.clone())).await,
+                _ => self.execute_control(control, command).await,
+            };
         }
         let attributes = self.backside.capabilities & capability::QUERY_ATTRIBUTES != 0;
         let params = self.statements.params(&command.payload, attributes);
@@ -54,6 +59,10 @@ impl Session {
 
     async fn statement(&mut self, text: Bytes, command: Command, execution: Execution) -> Result<(), End> {
         let settings = self.settings().await?;
+        if !settings.readable(&text) {
+            let what = format!("text beyond ASCII in {}, which may hide quotes", settings.charset);
+            return self.fail(&Failure::unsupported(&Unsupported(what))).await;
+        }
         let class = classify(&text, settings.mode);
         if let Some(why) = self.dead.clone() {
             return self.statement_when_dead(class, command, &why).await;
@@ -62,18 +71,34 @@ impl Session {
             return self.fail(&Failure::private()).await;
         }
         match class {
-            Class::Empty | Class::Read => self.read(&text, settings.mode, command).await,
+            Class::Empty | Class::Read => self.read(&text, &settings, command).await,
             Class::Set => {
-                self.settings = None;
-                self.read(&text, settings.mode, command).await
+                self.note_effect(scan::effect(&text));
+                self.read(&text, &settings, command).await
             }
             Class::Use => {
-                self.settings = None;
+                self.note_effect(scan::Effect::Reading);
                 self.relay(command).await.map(drop)
             }
             Class::Control(control) => self.control(Ok(control), &[], Reply::Text(&command)).await,
-            Class::Write => self.write(text, command, execution, settings).await,
-            Class::Begin | Class::Commit(_) | Class::Autocommit(true) => self.end_local(&text, command).await,
+            Class::Write => {
+                let prepared = matches!(execution, Execution::Prepared(_));
+                if prepared && !self.statements.reads_as_prepared(&command.payload, self.reading) {
+                    let what = "a statement prepared before the session's schema or sql_mode may have changed (prepare it again)";
+                    return self.fail(&Failure::unsupported(&Unsupported(what.into()))).await;
+                }
+                let (text, command) =
+                    if prepared { (text, command) } else { trimmed(text, command, settings.mode) };
+                self.write(text, command, execution, settings).await
+            }
+            // It commits only when it turns autocommit on.
+            Class::Autocommit(true) if self.status & capability::AUTOCOMMIT != 0 => {
+                self.relay(command).await.map(drop)
+            }
+            Class::Begin | Class::Commit(_) | Class::Autocommit(true) => {
+                let text = trimmed(text, command.clone(), settings.mode).0;
+                self.end_local(&text, command).await
+            }
             Class::Autocommit(false) => self.relay(command).await.map(drop),
             Class::Rollback(_) => {
                 self.branch = None;
@@ -102,7 +127,7 @@ impl Session {
             }
             Class::Unsupported(what) => {
                 if self.only_reads(&text, settings.mode) {
-                    return self.read(&text, settings.mode, command).await;
+                    return self.read(&text, &settings, command).await;
                 }
                 self.fail(&Failure::unsupported(&what)).await
             }
@@ -138,22 +163,13 @@ impl Session {
     }
 
     /// A read passes, unless a function in it may write.
-    async fn read(&mut self, text: &[u8], mode: SqlMode, command: Command) -> Result<(), End> {
-        let calls = tokens(text, mode).map(|t| analyze::calls(text, &t)).unwrap_or_default();
-        if !calls.is_empty() {
-            let settings = self.settings().await?;
-            let resource = self.resource.clone();
-            let planner = Planner { backend: &resource.backend, settings: &settings };
-            if let Err(no) = planner.refuse_stored_functions(&calls).await {
-                return self.fail(&super::write::failure(no)).await;
-            }
+    async fn read(&mut self, text: &[u8], settings: &Settings, command: Command) -> Result<(), End> {
+        let resource = self.resource.clone();
+        let planner = Planner { backend: &resource.backend, settings };
+        match planner.refuse_writers(text).await {
+            Ok(()) => self.relay(command).await.map(drop),
+            Err(no) => self.fail(&super::write::failure(no)).await,
         }
-        let was_set = self.settings.is_none();
-        let done = self.relay(command).await.map(drop);
-        if was_set {
-            self.settings = None;
-        }
-        done
     }
 
     /// A statement that commits what is open: the branch is settled by it.
@@ -164,10 +180,9 @@ impl Session {
         let Ok(commit) = std::str::from_utf8(text) else {
             return self.fail(&Failure::unsupported(&Unsupported("a COMMIT that is not UTF-8".into()))).await;
         };
-        let commit = commit.trim_end().trim_end_matches(';').to_owned();
-        match self.settle(branch, &commit).await? {
+        match self.settle(branch, commit).await? {
             Ok(Some(payload)) => {
-                if let Some(ok) = crate::wire::reply::OkPacket::read(&payload, self.backside.capabilities) {
+                if let Some(ok) = crate::wire::reply::OkPacket::read(&payload) {
                     self.status = ok.status;
                 }
                 Ok(self.client.send(&payload, 1).await?)
@@ -225,6 +240,10 @@ impl Session {
             SettleError::NotFound(table, inserted, found) => {
                 Failure::not_found_again(&table, inserted, found)
             }
+            SettleError::Changed(table) => {
+                Failure::dead(&format!("table {table} has got a trigger or foreign key meanwhile"))
+            }
+            SettleError::Backend(error) => Failure::backend(&error),
             SettleError::TooLarge => {
                 Failure::too_large("the local transaction changed more than may be held; it was rolled back")
             }
@@ -235,4 +254,18 @@ impl Session {
             }
         }
     }
+}
+
+/// The statement without what stands around it: a semicolon or comment behind it would make the server answer twice.
+fn trimmed(text: Bytes, command: Command, mode: SqlMode) -> (Bytes, Command) {
+    let parts = analyze::split(&text, mode).unwrap_or_default();
+    let [one] = parts.as_slice() else { return (text, command) };
+    if *one == (0..text.len()) {
+        return (text, command);
+    }
+    let head = command.payload.len() - text.len();
+    let text = text.slice(one.clone());
+    let payload = [&command.payload[..head], &text].concat();
+    let frames = packet::frames(&payload, 0).0.into();
+    (text, Command { frames, payload: payload.into() })
 }

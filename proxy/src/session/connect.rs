@@ -7,6 +7,7 @@ use crate::{
     wire::{
         greeting::{Answer, Greeting, set_tls},
         packet,
+        reply::OkPacket,
     },
 };
 use std::{io, time::Duration};
@@ -26,6 +27,8 @@ pub struct Connected {
     pub database: Packets,
     /// What they agreed on.
     pub answer: Answer,
+    /// The server's status flags.
+    pub status: u16,
 }
 
 /// What signing in needs.
@@ -78,8 +81,8 @@ impl Door<'_> {
         }
         database.send(&own, sequence).await?;
         let shift = reply.sequence.wrapping_sub(sequence);
-        let signed_in = exchange(&mut client, &mut database, shift).await?;
-        Ok(signed_in.then_some(Connected { client, database, answer }))
+        let status = exchange(&mut client, &mut database, shift).await?;
+        Ok(status.map(|status| Connected { client, database, answer, status }))
     }
 
     async fn accept_tls(&self, client: Packets) -> io::Result<Packets> {
@@ -101,9 +104,17 @@ fn malformed(what: &'static str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, what)
 }
 
-/// Passes packets of authentication both ways until the database says OK (true) or ERR (false). `shift` is how
-/// much further the client's numbering is.
-pub async fn exchange(client: &mut Packets, database: &mut Packets, shift: u8) -> io::Result<bool> {
+/// Does the server ask for the password itself, which clients send as it is when they are on TLS?
+fn asks_for_password(word: &[u8]) -> bool {
+    let plugin = word.strip_prefix(&[0xfe]).map(|rest| rest.split(|b| *b == 0).next().unwrap_or_default());
+    let clear = plugin.is_some_and(|p| matches!(p, b"mysql_clear_password" | b"sha256_password" | b"dialog"));
+    clear || word == [0x01, 0x04]
+}
+
+/// Passes packets of authentication both ways until the database says OK (its status flags) or ERR (None). `shift` is
+/// how much further the client's numbering is.
+pub async fn exchange(client: &mut Packets, database: &mut Packets, shift: u8) -> io::Result<Option<u16>> {
+    let bare = client.is_tls() && !database.is_tls();
     loop {
         tokio::select! {
             more = client.fill() => if !more? { return Err(io::ErrorKind::UnexpectedEof.into()) },
@@ -115,10 +126,17 @@ pub async fn exchange(client: &mut Packets, database: &mut Packets, shift: u8) -
         }
         while whole(database.arrived()) {
             let word = database.packet(PACKET_LIMIT).await?;
+            if bare && asks_for_password(&word.payload) {
+                client.send(&Failure::bare_wire().payload(), word.sequence.wrapping_add(shift)).await?;
+                return Ok(None);
+            }
             client.send(&word.payload, word.sequence.wrapping_add(shift)).await?;
             match word.payload.first() {
-                Some(0x00) => return Ok(true),
-                Some(0xff) => return Ok(false),
+                Some(0x00) => {
+                    let ok = OkPacket::read(&word.payload).ok_or_else(|| malformed("a short OK packet"))?;
+                    return Ok(Some(ok.status));
+                }
+                Some(0xff) => return Ok(None),
                 _ => {}
             }
         }

@@ -7,10 +7,11 @@ use crate::wire::{
     command,
     packet::{self, Reader},
     params::Param,
+    reply::OkPacket,
 };
 use atone_protocol::{CallError, Xid};
 use atone_undo_log::{
-    analyze::{Argument, Class, Control, Unsupported, classify},
+    analyze::{Argument, Class, Control, Unsupported, classify, split},
     sql::{SqlMode, identifier},
 };
 use std::time::Duration;
@@ -28,12 +29,21 @@ pub(super) enum Reply<'a> {
     Binary(&'a Command),
 }
 
-/// Is this one of ours? Then as what, or why not.
+/// Is this one of ours? Then as what, or why not. Behind or before another statement it would go unnoticed.
 pub(super) fn read(text: &[u8]) -> Option<Result<Control, Unsupported>> {
-    match classify(text, SqlMode::default()) {
+    let mode = SqlMode::default();
+    let parts = split(text, mode).ok()?;
+    let ours = |part: &[u8]| match classify(part, mode) {
         Class::Control(control) => Some(Ok(control)),
         Class::Unsupported(what) if what.0.contains("atone_") => Some(Err(what)),
         _ => None,
+    };
+    match parts.as_slice() {
+        [] => None,
+        [one] => ours(&text[one.clone()]),
+        many => many.iter().find_map(|part| ours(&text[part.clone()])).map(|_| {
+            Err(Unsupported("one of Atone's own statements together with others in one text".into()))
+        }),
     }
 }
 
@@ -184,6 +194,12 @@ impl Session {
             let what = "a local transaction is open, whose writes so far were not captured; COMMIT or ROLLBACK it first";
             return Ok(Err(Failure::misuse(what)));
         }
+        if self.tables_locked {
+            let what =
+                "LOCK TABLES is in force, which a local transaction of ours would end; UNLOCK TABLES first";
+            return Ok(Err(Failure::misuse(what)));
+        }
+        self.real_tables.clear();
         let account = self.settings().await?.account.clone();
         Ok(self.resource.backend.allow_undo(&account).await.map_err(|e| Failure::backend(&e)))
     }
@@ -250,6 +266,9 @@ impl Session {
         let mut frames = Vec::new();
         for at in 0..row_at + 2 {
             let part = self.backside.packets.packet(1 << 20).await?;
+            if at == row_at + 1 {
+                self.note_end(&part.payload, deprecate_eof);
+            }
             let ends = part.payload.first() == Some(&0xff);
             let payload =
                 if at == row_at && !ends { binary_row(&part.payload) } else { part.payload.to_vec() };
@@ -259,6 +278,17 @@ impl Session {
             }
         }
         Ok(self.client.write(&frames).await?)
+    }
+}
+
+impl Session {
+    /// The status at the end of rows.
+    fn note_end(&mut self, payload: &[u8], deprecate_eof: bool) {
+        let status = match deprecate_eof {
+            true => OkPacket::read(payload).map(|ok| ok.status),
+            false => payload.get(3..5).map(|s| u16::from_le_bytes([s[0], s[1]])),
+        };
+        self.status = status.unwrap_or(self.status);
     }
 }
 

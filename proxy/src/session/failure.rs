@@ -61,6 +61,13 @@ impl Failure {
         Self::new(1142, "42000", "the schema atone is kept by the proxy and cannot be reached through it")
     }
 
+    /// A password would travel unencrypted.
+    pub fn bare_wire() -> Self {
+        let what = "the database has no TLS, and this account's way to sign in would send the password over a bare wire. \
+            Connect to the proxy without TLS, or give the database a certificate";
+        Self::new(1045, "28000", what)
+    }
+
     /// The request does not fit the session's state.
     pub fn misuse(what: impl Into<String>) -> Self {
         Self::new(1568, "25001", what)

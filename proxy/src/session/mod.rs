@@ -15,7 +15,7 @@ mod statements;
 mod write;
 
 pub use ask::{Answer, Backside, ServerError};
-pub use connect::{Door, SIGN_IN_LIMIT};
+pub use connect::{Connected, Door, SIGN_IN_LIMIT};
 pub use settings::Settings;
 
 use crate::{
@@ -23,14 +23,14 @@ use crate::{
     bindings::Binding,
     branch::Branch,
     net::Packets,
-    wire::{capability, command, greeting, packet, params, scan},
+    wire::{capability, command, packet, params, scan},
 };
 use bytes::Bytes;
 use echo::Echo;
 use failure::Failure;
 use relay::Relayed;
 use statements::Statements;
-use std::{io, sync::Arc};
+use std::{collections::BTreeSet, io, sync::Arc};
 use tokio_util::sync::CancellationToken;
 
 /// A command that is larger than this is relayed in pieces outside a global transaction.
@@ -69,8 +69,12 @@ pub struct Session {
     branch: Option<Branch>,
     /// The local transaction was rolled back behind the client's back; why.
     dead: Option<String>,
-    /// Something ran that may have made temporary tables.
-    temporary_tables: bool,
+    /// Tables that no temporary table hides, as far as was asked since one could have been made.
+    real_tables: BTreeSet<String>,
+    /// Counts the changes of what text means: default schema and sql_mode.
+    reading: u64,
+    /// LOCK TABLES is in force.
+    tables_locked: bool,
     /// What the last statement left for the next one to ask about.
     echo: Option<Echo>,
 }
@@ -92,24 +96,22 @@ impl Command {
 
 impl Session {
     /// A session that has been signed in.
-    pub fn new(
-        resource: Arc<Resource>,
-        client: Packets,
-        database: Packets,
-        answer: &greeting::Answer,
-    ) -> Self {
+    pub fn new(resource: Arc<Resource>, connected: Connected) -> Self {
+        let Connected { client, database, answer, status } = connected;
         let backside = Backside::new(database, answer.capabilities, resource.max_rows, IMAGE_BYTES);
         Self {
             resource,
             client,
             backside,
-            status: capability::AUTOCOMMIT,
+            status,
             settings: None,
             statements: Statements::default(),
             binding: None,
             branch: None,
             dead: None,
-            temporary_tables: false,
+            real_tables: BTreeSet::new(),
+            reading: 0,
+            tables_locked: false,
             echo: None,
         }
     }
@@ -165,6 +167,7 @@ impl Session {
                 () = stop.cancelled(), if idle => return Err(End::Done),
                 () = rolling_back(self.binding.as_ref()), if !idle && self.binding.is_some() => {
                     self.roll_back_locally().await?;
+                    self.binding.as_mut().map(Binding::heard).unwrap_or_default();
                     self.dead = Some("the global transaction is being rolled back".into());
                 }
             }
@@ -182,7 +185,7 @@ impl Session {
             command::RESET_CONNECTION | command::CHANGE_USER => return self.reset(command).await,
             command::STMT_PREPARE => return self.prepare(command).await,
             command::INIT_DB => {
-                self.settings = None;
+                self.note_effect(scan::Effect::Reading);
                 if command.payload[1..].eq_ignore_ascii_case(b"atone") {
                     return self.fail(&Failure::private()).await;
                 }
@@ -205,7 +208,7 @@ impl Session {
 
     /// Outside a global transaction: only our own functions and our own schema are not simply relayed.
     async fn dispatch_free(&mut self, command: Command) -> Result<(), End> {
-        let multi = self.backside.multi_statements;
+        let mut effect = scan::Effect::None;
         match command.code() {
             command::QUERY => {
                 let Some(at) = self.text_at(&command) else { return self.relay(command).await.map(drop) };
@@ -218,21 +221,29 @@ impl Session {
                         return self.fail(&Failure::private()).await;
                     }
                 }
-                self.note_effect(scan::effect(&text, multi));
+                effect = scan::effect(&text);
+                self.note_lock(&text);
             }
             command::STMT_EXECUTE => {
                 if let Some(control) = self.statements.control(&command.payload) {
                     return self.execute_control(control, command).await;
                 }
+                let attributes = self.backside.capabilities & capability::QUERY_ATTRIBUTES != 0;
+                self.statements.note_types(&command.payload, attributes);
                 if let Some(text) = self.statements.text(&command.payload) {
-                    self.note_effect(scan::effect(&text, false));
+                    effect = scan::effect(&text);
+                    self.note_lock(&text);
                 }
             }
             _ => {}
         }
-        let changes_schema = self.temporary_tables && self.settings.is_none();
+        self.note_effect(effect);
+        let executed = (command.code() == command::STMT_EXECUTE).then(|| command.payload.clone());
         self.relay(command).await?;
-        if changes_schema {
+        if let Some(payload) = executed {
+            self.statements.forget_long_data(&payload);
+        }
+        if effect == scan::Effect::TemporaryTables {
             // It may have been DDL: other sessions are not to wait for the catalogue to be asked again by itself.
             self.resource.backend.catalogue.forget();
         }
@@ -243,7 +254,19 @@ impl Session {
         if effect != scan::Effect::None {
             self.settings = None;
         }
-        self.temporary_tables |= effect == scan::Effect::TemporaryTables;
+        if matches!(effect, scan::Effect::Reading | scan::Effect::TemporaryTables) {
+            self.reading += 1;
+        }
+        if effect == scan::Effect::TemporaryTables {
+            self.real_tables.clear();
+        }
+    }
+
+    fn note_lock(&mut self, text: &[u8]) {
+        let word = scan::first_word(text);
+        if word.eq_ignore_ascii_case(b"LOCK") || word.eq_ignore_ascii_case(b"UNLOCK") {
+            self.tables_locked = word.eq_ignore_ascii_case(b"LOCK");
+        }
     }
 
     /// Where the text of a COM_QUERY begins.
@@ -267,7 +290,7 @@ impl Session {
         }
         let relayed = self.relay(sent).await?;
         if let Some((id, params)) = relayed.outcome.prepared {
-            self.statements.prepared(id, params, text, control.and_then(Result::ok));
+            self.statements.prepared(id, params, text, control.and_then(Result::ok), self.reading);
         }
         Ok(())
     }
@@ -283,16 +306,23 @@ impl Session {
         if command.code() == command::RESET_CONNECTION {
             let relayed = self.relay(command).await?;
             if relayed.outcome.error.is_none() {
-                (self.statements, self.temporary_tables) = (Statements::default(), false);
+                (self.statements, self.tables_locked) = (Statements::default(), false);
+                self.note_effect(scan::Effect::TemporaryTables);
                 self.backside.multi_statements =
                     self.backside.capabilities & capability::MULTI_STATEMENTS != 0;
             }
             return Ok(());
         }
-        (self.statements, self.temporary_tables) = (Statements::default(), false);
+        (self.statements, self.tables_locked) = (Statements::default(), false);
+        self.note_effect(scan::Effect::TemporaryTables);
         self.backside.packets.write(&command.frames).await?;
-        let signed_in = connect::exchange(&mut self.client, &mut self.backside.packets, 0).await?;
-        if signed_in { Ok(()) } else { Err(End::Done) }
+        match connect::exchange(&mut self.client, &mut self.backside.packets, 0).await? {
+            Some(status) => {
+                self.status = status;
+                Ok(())
+            }
+            None => Err(End::Done),
+        }
     }
 
     /// Answers the client with an error of ours.
@@ -346,6 +376,7 @@ impl Session {
     async fn relay_large(&mut self, length: usize) -> Result<(), End> {
         // What it does to the session is not looked for: the worst is assumed.
         self.note_effect(scan::Effect::TemporaryTables);
+        self.statements.forget_types();
         let relayed = relay::relay_large(&mut self.client, &mut self.backside, length).await?;
         if let Some(status) = relayed.outcome.status {
             self.status = status;

@@ -33,6 +33,16 @@ const QUERY: &str = "SELECT @@sql_mode, @@character_set_client, @@character_set_
 const UNREADABLE: [&str; 5] = ["big5", "cp932", "gbk", "sjis", "gb18030"];
 
 impl Settings {
+    /// Is the client's text UTF-8?
+    pub fn is_utf8(&self) -> bool {
+        self.charset.starts_with("utf8") || self.charset == "ascii"
+    }
+
+    /// Can this text be cut into tokens as the server does? Bytes beyond ASCII may hide a quote in some character sets.
+    pub fn readable(&self, text: &[u8]) -> bool {
+        text.is_ascii() || !UNREADABLE.contains(&self.charset.as_str())
+    }
+
     /// Asks the server.
     pub async fn read(backside: &mut Backside) -> io::Result<Self> {
         let malformed =

@@ -24,14 +24,26 @@ struct Prepared {
     types: Vec<ParamType>,
     long: Vec<Option<Vec<u8>>>,
     too_long: bool,
+    reading: u64,
 }
 
 impl Statements {
-    pub(super) fn prepared(&mut self, id: u32, params: u16, text: Bytes, control: Option<Control>) {
+    /// `reading` counts the changes of schema and sql_mode: the text means what it meant when it was prepared.
+    pub(super) fn prepared(
+        &mut self,
+        id: u32,
+        params: u16,
+        text: Bytes,
+        control: Option<Control>,
+        reading: u64,
+    ) {
         // A slice would keep the whole read buffer alive for as long as the statement.
         let text = Bytes::copy_from_slice(&text);
         let long = vec![None; usize::from(params)];
-        self.known.insert(id, Prepared { text, params, control, types: Vec::new(), long, too_long: false });
+        self.known.insert(
+            id,
+            Prepared { text, params, control, types: Vec::new(), long, too_long: false, reading },
+        );
     }
 
     /// Follows the commands that say something about prepared statements.
@@ -80,6 +92,28 @@ impl Statements {
 
     pub(super) fn control(&self, payload: &[u8]) -> Option<Control> {
         self.known.get(&params::statement_id(payload)?)?.control.clone()
+    }
+
+    /// Was it prepared when schema and sql_mode were as they are now?
+    pub(super) fn reads_as_prepared(&self, payload: &[u8], reading: u64) -> bool {
+        params::statement_id(payload).and_then(|id| self.known.get(&id)).is_some_and(|p| p.reading == reading)
+    }
+
+    /// Remembers what an execution that is only relayed binds: later ones may leave the types out.
+    pub(super) fn note_types(&mut self, payload: &[u8], attributes: bool) {
+        let Some(prepared) = params::statement_id(payload).and_then(|id| self.known.get_mut(&id)) else {
+            return;
+        };
+        if params::note_types(payload, usize::from(prepared.params), attributes, &mut prepared.types)
+            .is_none()
+        {
+            prepared.types.clear();
+        }
+    }
+
+    /// An execution passed that was too large to look into.
+    pub(super) fn forget_types(&mut self) {
+        self.known.values_mut().for_each(|p| p.types.clear());
     }
 
     /// The parameters of an execution; also remembers their types for the next. None: they cannot be read.

@@ -12,8 +12,9 @@ use crate::{
     },
 };
 use atone_undo_log::{
-    analyze::{Verb, analyze_write},
+    analyze::{TableName, Unsupported, Verb, analyze_write},
     capture::{self, Captured},
+    sql::identifier,
 };
 use bytes::Bytes;
 use std::sync::Arc;
@@ -25,6 +26,9 @@ pub(super) enum Execution {
     /// Prepared, with these values.
     Prepared(Vec<Param>),
 }
+
+/// Bytes of rows that one local transaction may change; its undo record holds them twice.
+const BRANCH_BYTES: usize = 256 << 20;
 
 /// Why a statement did not run to its end.
 enum Stopped {
@@ -59,7 +63,7 @@ pub(super) fn failure(no: NoPlan) -> Failure {
     match no {
         NoPlan::Unsupported(what) => Failure::unsupported(&what),
         NoPlan::Table(table, why) => Failure::table(&table, &why),
-        NoPlan::NoTable(table) => Failure::no_table(&table),
+        NoPlan::NoTable(table) => Failure::no_table(&table.to_string()),
         NoPlan::Backend(error) => Failure::backend(&error),
     }
 }
@@ -78,7 +82,8 @@ impl Session {
         };
         let plan = match self.plan(&text, params, &settings).await {
             Ok(plan) => plan,
-            Err(failure) => return self.fail(&failure).await,
+            Err(NoPlan::NoTable(table)) => return self.no_table(&table).await,
+            Err(no) => return self.fail(&failure(no)).await,
         };
         let alone = self.autocommits();
         let opened_before = self.branch.is_some();
@@ -99,21 +104,29 @@ impl Session {
         }
     }
 
-    async fn plan(&mut self, text: &Bytes, params: &[Param], settings: &Settings) -> Result<Plan, Failure> {
+    async fn plan(&mut self, text: &Bytes, params: &[Param], settings: &Settings) -> Result<Plan, NoPlan> {
         if let Some(what) = &settings.unreadable {
-            return Err(Failure::unsupported(what));
+            return Err(what.clone().into());
         }
-        let sql = std::str::from_utf8(text).map_err(|_| {
-            Failure::unsupported(&atone_undo_log::analyze::Unsupported(
-                "a statement that is not valid UTF-8".into(),
-            ))
-        })?;
+        let sql = std::str::from_utf8(text)
+            .map_err(|_| Unsupported("a statement that is not valid UTF-8".into()))?;
         let resource = self.resource.clone();
         let write =
             resource.analyses.get(text, settings.mode, || analyze_write(text, settings.mode).map(Arc::new));
-        let write = write.map_err(|what| Failure::unsupported(&what))?;
         let planner = Planner { backend: &resource.backend, settings };
-        planner.plan(Statement { sql, write, params }).await.map_err(failure)
+        planner.plan(Statement { sql, write: write?, params }).await
+    }
+
+    /// The catalogue knows no such table: the database says so itself, unless the table is a temporary one.
+    async fn no_table(&mut self, table: &TableName) -> Result<(), End> {
+        let schema = table.schema.as_deref().unwrap_or_default();
+        let show = format!("SHOW CREATE TABLE {}.{}", identifier(schema), identifier(&table.name));
+        match self.backside.ask_one(&show).await? {
+            Answer::Error(error) => Ok(self.client.write(&packet::frames(&error.payload, 1).0).await?),
+            Answer::Ok(..) | Answer::Rows(_) | Answer::TooMany => {
+                self.fail(&Failure::no_table(&table.to_string())).await
+            }
+        }
     }
 
     /// Captures and runs; the business statement's own OK.
@@ -127,16 +140,13 @@ impl Session {
         alone: bool,
     ) -> Result<(Bytes, OkPacket), End2> {
         let table = branch.table(&plan.entry);
-        self.refuse_temporary(plan).await?;
-        let captured = match &plan.image {
-            Some(image) => self.capture(branch, table, image, alone).await?,
-            None => {
-                if alone {
-                    self.begin_local().await?;
-                }
-                Vec::new()
-            }
-        };
+        let captured = self.capture(branch, table, plan, alone).await?;
+        refuse_inexact(branch, table, plan, &captured)?;
+        let bytes = branch.bytes + captured.iter().map(|c| c.row.size()).sum::<usize>();
+        if bytes > BRANCH_BYTES {
+            let what = "the local transaction would change over 256 MiB of rows";
+            return Err(Stopped::Failure(Failure::too_large(what)).into());
+        }
         if branch.rows() + captured.len() + plan.inserted.len() > self.resource.max_rows {
             let most = self.resource.max_rows;
             return Err(Stopped::Failure(Failure::too_large(&format!(
@@ -171,55 +181,41 @@ impl Session {
         Ok((payload, ok))
     }
 
-    /// A temporary table hides the real one under its name, and cannot be undone.
-    async fn refuse_temporary(&mut self, plan: &Plan) -> Result<(), End2> {
-        if !self.temporary_tables {
-            return Ok(());
-        }
-        let Ok(table) = &plan.entry.table else { return Ok(()) };
-        let name = |n: &str| atone_undo_log::sql::identifier(n);
-        let show = format!("SHOW CREATE TABLE {}.{}", name(&table.schema), name(&table.name));
-        match self.backside.ask_one(&show).await? {
-            Answer::Rows(rows) => {
-                let text = rows.first().and_then(|r| r.get(1)).cloned().flatten().unwrap_or_default();
-                if text.starts_with(b"CREATE TEMPORARY") {
-                    return Err(Stopped::Failure(Failure::no_table(&plan.entry.name)).into());
-                }
-                Ok(())
-            }
-            Answer::Error(error) => Err(Stopped::Server(error).into()),
-            Answer::Ok(..) | Answer::TooMany => Ok(()),
-        }
-    }
-
-    async fn begin_local(&mut self) -> Result<(), End2> {
-        match self.backside.ask_one("BEGIN").await? {
-            Answer::Ok(..) => Ok(()),
-            Answer::Error(error) => Err(Stopped::Server(error).into()),
-            Answer::Rows(_) | Answer::TooMany => Err(Stopped::Dead(Failure::dead("BEGIN had rows")).into()),
-        }
-    }
-
-    /// Locks and reads the rows; in one go with BEGIN when the statement stands alone. Rows inserted before into
-    /// the same table are read first: the statement may change or delete them.
+    /// Locks and reads the rows of an UPDATE or DELETE; opens the local transaction of a statement that stands alone;
+    /// makes sure that no temporary table hides the real one. All in one go. Rows inserted before into the same table
+    /// are read first: the statement may change or delete them.
     async fn capture(
         &mut self,
         branch: &mut Branch,
         table: usize,
-        image: &str,
+        plan: &Plan,
         alone: bool,
     ) -> Result<Vec<Captured>, End2> {
-        branch::read_inserts(&mut self.backside, branch, Some(table)).await.map_err(stopped_by_settle)?;
-        let mut queries = vec![image.to_owned()];
-        if alone {
-            queries.insert(0, "BEGIN".into());
+        if plan.image.is_some() {
+            branch::read_inserts(&mut self.backside, branch, Some(table)).await.map_err(stopped_by_settle)?;
         }
+        let Some(description) = branch.description(table) else { return Ok(Vec::new()) };
+        let mut queries = Vec::new();
+        let unchecked = !self.real_tables.contains(&plan.entry.name);
+        if unchecked {
+            let (schema, name) = (identifier(&description.schema), identifier(&description.name));
+            queries.push(format!("SHOW CREATE TABLE {schema}.{name}"));
+        }
+        if alone {
+            queries.push("BEGIN".into());
+        }
+        queries.extend(plan.image.clone());
         let mut answers = self.backside.ask(&queries).await?;
-        let last = answers.pop();
+        let image = if plan.image.is_some() { answers.pop() } else { None };
+        if unchecked {
+            refuse_temporary(&plan.entry.name, answers.remove(0))?;
+            self.real_tables.insert(plan.entry.name.clone());
+        }
         if let Some(Answer::Error(error)) = answers.pop() {
             return Err(Stopped::Server(error).into());
         }
-        let rows = match last {
+        let rows = match image {
+            None => return Ok(Vec::new()),
             Some(Answer::Rows(rows)) => rows,
             Some(Answer::Error(error)) => return Err(Stopped::Server(error).into()),
             Some(Answer::TooMany) => {
@@ -227,17 +223,12 @@ impl Session {
                 let what = format!("the statement matches over {most} rows (max_rows) or too many bytes");
                 return Err(Stopped::Failure(Failure::too_large(&what)).into());
             }
-            Some(Answer::Ok(..)) | None => {
-                return Err(Stopped::Dead(Failure::dead("an image without rows")).into());
-            }
+            Some(Answer::Ok(..)) => return Err(Stopped::Dead(Failure::dead("an image without rows")).into()),
         };
-        let description = branch.description(table);
+        let changed = "an image that does not fit its table; its schema was changed";
         let decoded: Option<Vec<Captured>> =
-            rows.into_iter().map(|row| capture::decode(description?, row)).collect();
-        decoded.ok_or_else(|| {
-            Stopped::Dead(Failure::dead("an image that does not fit its table; its schema was changed"))
-                .into()
-        })
+            rows.into_iter().map(|row| capture::decode(description, row)).collect();
+        decoded.ok_or_else(|| Stopped::Dead(Failure::dead(changed)).into())
     }
 
     /// Rows written must be rows captured.
@@ -306,6 +297,44 @@ impl Session {
     }
 }
 
+/// A temporary table under the table's name cannot be undone.
+fn refuse_temporary(table: &str, shown: Answer) -> Result<(), End2> {
+    match shown {
+        Answer::Rows(rows) => {
+            let text = rows.first().and_then(|r| r.get(1)).cloned().flatten().unwrap_or_default();
+            if text.starts_with(b"CREATE TABLE") {
+                Ok(())
+            } else {
+                Err(Stopped::Failure(Failure::no_table(table)).into())
+            }
+        }
+        Answer::Error(error) => Err(Stopped::Server(error).into()),
+        Answer::Ok(..) | Answer::TooMany => Err(Stopped::Failure(Failure::no_table(table)).into()),
+    }
+}
+
+/// What the statement takes away must be a value that can be written back.
+fn refuse_inexact(branch: &Branch, table: usize, plan: &Plan, captured: &[Captured]) -> Result<(), End2> {
+    let Some(description) = branch.description(table) else { return Ok(()) };
+    let touches = |column: &str| {
+        let assigned = |a: &String| a.to_lowercase() == column.to_lowercase();
+        plan.write.verb == Verb::Delete || plan.write.assigned.iter().any(assigned)
+    };
+    let found = captured
+        .iter()
+        .find_map(|c| description.inexact(&c.row).filter(|k| touches(&k.name)).map(|k| (c, k)));
+    match found {
+        None => Ok(()),
+        Some((row, column)) => {
+            let why = format!(
+                "row {} holds JSON in {} with a decimal, date or binary value, which its text does not keep",
+                row.key.shown, column.name
+            );
+            Err(Stopped::Failure(Failure::table(&plan.entry.name, &why)).into())
+        }
+    }
+}
+
 /// The statement on exactly the captured rows, and on none if none was captured.
 fn rewrite(
     branch: &Branch,
@@ -329,6 +358,9 @@ fn stopped_by_settle(error: branch::SettleError) -> End2 {
             Stopped::Failure(Failure::too_large("the local transaction changed too many rows")).into()
         }
         SettleError::Malformed(what) => Stopped::Dead(Failure::dead(what)).into(),
+        SettleError::Changed(_) | SettleError::Backend(_) => {
+            Stopped::Dead(Failure::dead("its table changed")).into()
+        }
         SettleError::Call(_) | SettleError::Lost | SettleError::LostUncommitted | SettleError::InDoubt => {
             End2::End(End::Broken(std::io::ErrorKind::UnexpectedEof.into()))
         }

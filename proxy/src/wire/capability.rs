@@ -12,8 +12,6 @@ pub const PROTOCOL_41: u32 = 1 << 9;
 pub const SSL: u32 = 1 << 11;
 /// Several statements in one COM_QUERY.
 pub const MULTI_STATEMENTS: u32 = 1 << 16;
-/// Session state in OK packets.
-pub const SESSION_TRACK: u32 = 1 << 23;
 /// OK in place of EOF at the end of rows.
 pub const DEPRECATE_EOF: u32 = 1 << 24;
 /// zstd compression.
@@ -35,7 +33,5 @@ pub const AUTOCOMMIT: u16 = 2;
 pub const MORE_RESULTS: u16 = 8;
 /// Status: a cursor was opened, rows are fetched later.
 pub const CURSOR_EXISTS: u16 = 64;
-/// Status: session state follows.
-pub const SESSION_STATE_CHANGED: u16 = 1 << 14;
 /// Status: the open transaction is read only.
 pub const IN_TRANS_READONLY: u16 = 1 << 13;

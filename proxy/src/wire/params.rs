@@ -85,6 +85,19 @@ pub fn execute(
     (params.len() == count).then_some(params)
 }
 
+/// Remembers the types that an execution binds, without reading its values.
+pub fn note_types(payload: &[u8], count: usize, attributes: bool, types: &mut Vec<ParamType>) -> Option<()> {
+    const COUNT_AVAILABLE: u8 = 8;
+    let mut reader = Reader(payload.get(5..)?);
+    let flags = reader.byte()?;
+    reader.take(4)?;
+    let sent = match attributes {
+        true if count > 0 || flags & COUNT_AVAILABLE != 0 => usize::try_from(reader.lenenc()?).ok()?,
+        _ => count,
+    };
+    head(&mut reader, sent, attributes, types).map(drop)
+}
+
 /// Steps over the attributes before the text of COM_QUERY; the text's offset in the payload.
 pub fn query_text(payload: &[u8], attributes: bool) -> Option<usize> {
     let mut reader = Reader(payload.get(1..)?);
@@ -105,22 +118,7 @@ fn values(
     types: &mut Vec<ParamType>,
     long: &[Option<Vec<u8>>],
 ) -> Option<Vec<Param>> {
-    if count == 0 {
-        return Some(Vec::new());
-    }
-    if count > 65535 {
-        return None;
-    }
-    let nulls = reader.take(count.div_ceil(8))?;
-    if reader.byte()? == 1 {
-        types.clear();
-        for _ in 0..count {
-            types.push([reader.byte()?, reader.byte()?]);
-            if named {
-                reader.lenenc_bytes()?;
-            }
-        }
-    }
+    let nulls = head(reader, count, named, types)?;
     if types.len() < count {
         return None;
     }
@@ -135,6 +133,32 @@ fn values(
         });
     }
     Some(params)
+}
+
+/// What stands before the values: which are NULL, and the types if they are bound now.
+fn head<'a>(
+    reader: &mut Reader<'a>,
+    count: usize,
+    named: bool,
+    types: &mut Vec<ParamType>,
+) -> Option<&'a [u8]> {
+    if count == 0 {
+        return Some(&[]);
+    }
+    if count > 65535 {
+        return None;
+    }
+    let nulls = reader.take(count.div_ceil(8))?;
+    if reader.byte()? == 1 {
+        types.clear();
+        for _ in 0..count {
+            types.push([reader.byte()?, reader.byte()?]);
+            if named {
+                reader.lenenc_bytes()?;
+            }
+        }
+    }
+    Some(nulls)
 }
 
 fn value(reader: &mut Reader<'_>, [kind, flags]: ParamType) -> Option<Param> {

@@ -2,7 +2,7 @@
 //! end something: rows and column definitions are counted, never decoded.
 
 use super::{
-    capability::{CURSOR_EXISTS, DEPRECATE_EOF, MORE_RESULTS, SESSION_STATE_CHANGED, SESSION_TRACK},
+    capability::{CURSOR_EXISTS, DEPRECATE_EOF, MORE_RESULTS},
     packet::{HEADER, MAX_PAYLOAD, Reader, header},
 };
 
@@ -268,7 +268,7 @@ impl Tracker {
     }
 
     fn ok(&mut self, body: &[u8]) -> Result<(), &'static str> {
-        let ok = OkPacket::read(body, 0).ok_or("a short OK packet")?;
+        let ok = OkPacket::read(body).ok_or("a short OK packet")?;
         self.outcome.status = Some(ok.status);
         Ok(())
     }
@@ -299,21 +299,16 @@ pub struct OkPacket {
 }
 
 impl OkPacket {
-    /// Reads an OK payload (also one tagged 0xfe); `capabilities` decide how the info is written.
-    pub fn read(body: &[u8], capabilities: u32) -> Option<Self> {
+    /// Reads an OK payload (also one tagged 0xfe).
+    pub fn read(body: &[u8]) -> Option<Self> {
         let mut reader = Reader(body);
         reader.byte()?;
         let (affected, last_insert_id) = (reader.lenenc()?, reader.lenenc()?);
         let status_at = body.len() - reader.0.len();
         let (status, warnings) = (reader.number(2)? as u16, reader.number(2)? as u16);
-        let info = if capabilities & SESSION_TRACK != 0 {
-            reader.lenenc_bytes().unwrap_or_default()
-        } else {
-            reader.0
-        };
-        debug_assert!(
-            status & SESSION_STATE_CHANGED == 0 || capabilities & SESSION_TRACK != 0 || capabilities == 0
-        );
+        // The manual says "rest of packet" for sessions without state tracking; servers send a length all the same.
+        let rest = reader.0;
+        let info = reader.lenenc_bytes().unwrap_or(rest);
         Some(Self { affected, last_insert_id, status, status_at, warnings, info: info.to_vec() })
     }
 

@@ -27,14 +27,16 @@ pub fn names_schema(text: &[u8]) -> bool {
 pub enum Effect {
     /// Nothing.
     None,
-    /// Settings such as sql_mode, character sets or the default schema may change.
+    /// Settings such as character sets may change.
     Settings,
+    /// The default schema or sql_mode may change, and with them what a prepared text means.
+    Reading,
     /// That, and temporary tables may come to be.
     TemporaryTables,
 }
 
 /// The effect of a text of one or more statements, by its first word.
-pub fn effect(text: &[u8], multi_statements: bool) -> Effect {
+pub fn effect(text: &[u8]) -> Effect {
     const QUIET: [&[u8]; 13] = [
         b"SELECT",
         b"INSERT",
@@ -51,19 +53,19 @@ pub fn effect(text: &[u8], multi_statements: bool) -> Effect {
         b"RELEASE",
     ];
     let inner = text.strip_suffix(b";").unwrap_or(text);
-    if multi_statements && inner.contains(&b';') {
+    // Compound statements hold semicolons too, whatever the client may send.
+    if inner.contains(&b';') {
         return Effect::TemporaryTables;
     }
     let word = first_word(text);
     if QUIET.iter().any(|q| word.eq_ignore_ascii_case(q)) {
         return Effect::None;
     }
-    let settings: [&[u8]; 2] = [b"SET", b"USE"];
-    if settings.iter().any(|s| word.eq_ignore_ascii_case(s)) {
-        Effect::Settings
-    } else {
-        Effect::TemporaryTables
+    let is = |other: &[u8]| word.eq_ignore_ascii_case(other);
+    if is(b"SET") && !text.windows(8).any(|w| w.eq_ignore_ascii_case(b"sql_mode")) {
+        return Effect::Settings;
     }
+    if is(b"SET") || is(b"USE") { Effect::Reading } else { Effect::TemporaryTables }
 }
 
 /// The first word behind blanks and plain comments; empty when something else comes first.
