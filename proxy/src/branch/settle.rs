@@ -42,7 +42,7 @@ pub enum Settlement {
 #[derive(Debug)]
 pub enum SettleError {
     /// The coordinator refused, or could not be asked.
-    Call(CallError),
+    Call(Box<CallError>),
     /// The database refused something; it was rolled back.
     Database(ServerError),
     /// Inserted rows were not found again.
@@ -297,7 +297,7 @@ fn unchanged(found: Result<Option<String>, BackendError>) -> Result<(), SettleEr
 /// A refusal is an answer: nothing was registered. Otherwise it may have been.
 fn refused(error: CallError, registered: &mut bool) -> SettleError {
     *registered = matches!(error, CallError::Unavailable(_));
-    SettleError::Call(error)
+    SettleError::Call(Box::new(error))
 }
 
 fn lock_key(table: &str, key: &Canonical) -> LockKey {

@@ -73,7 +73,7 @@ impl Runner {
             }
             // A task that is repeated while it is still being carried out is answered by the one under way.
             let work = (task.xid, task.branch, task.kind == TaskKind::RollBack);
-            if under_way.insert(work.clone(), task.id).is_some() {
+            if under_way.insert(work, task.id).is_some() {
                 continue;
             }
             let Ok(permit) = limit.clone().acquire_owned().await else { return };

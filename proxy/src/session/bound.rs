@@ -42,7 +42,7 @@ impl Session {
             let harmless =
                 matches!(control.function.as_str(), "atone_rollback" | "atone_leave" | "atone_xid");
             return match &self.dead {
-                Some(why) if !harmless => self.fail(&Failure::dead(&why.clone())).await,
+                Some(why) if !harmless => self.fail(&why.clone()).await,
                 _ => self.execute_control(control, command).await,
             };
         }
@@ -142,7 +142,12 @@ impl Session {
     }
 
     /// After the server rolled back on its own, everything is an error until the client ends the transaction.
-    async fn statement_when_dead(&mut self, class: Class, command: Command, why: &str) -> Result<(), End> {
+    async fn statement_when_dead(
+        &mut self,
+        class: Class,
+        command: Command,
+        why: &Failure,
+    ) -> Result<(), End> {
         match class {
             Class::Rollback(_) | Class::Begin => {
                 self.dead = None;
@@ -150,7 +155,7 @@ impl Session {
             }
             Class::Commit(_) => {
                 self.dead = None;
-                self.fail(&Failure::dead(why)).await
+                self.fail(why).await
             }
             Class::Control(control)
                 if matches!(control.function.as_str(), "atone_rollback" | "atone_leave" | "atone_xid") =>
@@ -158,7 +163,7 @@ impl Session {
                 self.dead = None;
                 self.control(Ok(control), &[], Reply::Text(&command)).await
             }
-            _ => self.fail(&Failure::dead(why)).await,
+            _ => self.fail(why).await,
         }
     }
 

@@ -100,6 +100,14 @@ impl Failure {
         )
     }
 
+    /// The local transaction was ended, because its global one is being rolled back.
+    pub fn rolling_back(xid: Xid) -> Self {
+        Self::refused(
+            xid,
+            &Refusal::Finished { status: TxStatus::RollingBack, reason: "the local transaction too".into() },
+        )
+    }
+
     /// A database error on the way, as the database said it.
     pub fn database(code: u16, message: &str) -> Self {
         Self::new(code, "HY000", message)

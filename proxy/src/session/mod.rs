@@ -67,8 +67,8 @@ pub struct Session {
     statements: Statements,
     binding: Option<Binding>,
     branch: Option<Branch>,
-    /// The local transaction was rolled back behind the client's back; why.
-    dead: Option<String>,
+    /// The local transaction was rolled back behind the client's back; what every statement is told until it ends it.
+    dead: Option<Failure>,
     /// Tables that no temporary table hides, as far as was asked since one could have been made.
     real_tables: BTreeSet<String>,
     /// Counts the changes of what text means: default schema and sql_mode.
@@ -167,8 +167,10 @@ impl Session {
                 () = stop.cancelled(), if idle => return Err(End::Done),
                 () = rolling_back(self.binding.as_ref()), if !idle && self.binding.is_some() => {
                     self.roll_back_locally().await?;
-                    self.binding.as_mut().map(Binding::heard).unwrap_or_default();
-                    self.dead = Some("the global transaction is being rolled back".into());
+                    if let Some(binding) = &mut self.binding {
+                        binding.heard();
+                        self.dead = Some(Failure::rolling_back(binding.xid));
+                    }
                 }
             }
         }
@@ -243,7 +245,7 @@ impl Session {
         if let Some(payload) = executed {
             self.statements.forget_long_data(&payload);
         }
-        if effect == scan::Effect::TemporaryTables {
+        if matches!(effect, scan::Effect::TemporaryTables | scan::Effect::Everything) {
             // It may have been DDL: other sessions are not to wait for the catalogue to be asked again by itself.
             self.resource.backend.catalogue.forget();
         }
@@ -254,10 +256,10 @@ impl Session {
         if effect != scan::Effect::None {
             self.settings = None;
         }
-        if matches!(effect, scan::Effect::Reading | scan::Effect::TemporaryTables) {
+        if matches!(effect, scan::Effect::Reading | scan::Effect::Everything) {
             self.reading += 1;
         }
-        if effect == scan::Effect::TemporaryTables {
+        if matches!(effect, scan::Effect::TemporaryTables | scan::Effect::Everything) {
             self.real_tables.clear();
         }
     }
@@ -307,14 +309,14 @@ impl Session {
             let relayed = self.relay(command).await?;
             if relayed.outcome.error.is_none() {
                 (self.statements, self.tables_locked) = (Statements::default(), false);
-                self.note_effect(scan::Effect::TemporaryTables);
+                self.note_effect(scan::Effect::Everything);
                 self.backside.multi_statements =
                     self.backside.capabilities & capability::MULTI_STATEMENTS != 0;
             }
             return Ok(());
         }
         (self.statements, self.tables_locked) = (Statements::default(), false);
-        self.note_effect(scan::Effect::TemporaryTables);
+        self.note_effect(scan::Effect::Everything);
         self.backside.packets.write(&command.frames).await?;
         match connect::exchange(&mut self.client, &mut self.backside.packets, 0).await? {
             Some(status) => {
@@ -366,7 +368,7 @@ impl Session {
         };
         if ok.status & capability::IN_TRANS == 0 {
             self.branch = None;
-            self.dead = Some(format!("the database rolled it back with error {code}"));
+            self.dead = Some(Failure::dead(&format!("the database did it with error {code}")));
         }
         self.status = ok.status;
         Ok(())
@@ -375,7 +377,7 @@ impl Session {
     /// A command too large to hold, outside a global transaction.
     async fn relay_large(&mut self, length: usize) -> Result<(), End> {
         // What it does to the session is not looked for: the worst is assumed.
-        self.note_effect(scan::Effect::TemporaryTables);
+        self.note_effect(scan::Effect::Everything);
         self.statements.forget_types();
         let relayed = relay::relay_large(&mut self.client, &mut self.backside, length).await?;
         if let Some(status) = relayed.outcome.status {

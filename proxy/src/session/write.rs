@@ -283,7 +283,7 @@ impl Session {
         let (payload, failed) = match stopped {
             Stopped::Failure(failure) => (failure.payload(), None),
             Stopped::Dead(failure) => {
-                self.dead = (!alone).then(|| failure.message().to_owned());
+                self.dead = (!alone).then(|| failure.clone());
                 (failure.payload(), None)
             }
             Stopped::Server(error) => (error.payload.to_vec(), Some(error.code)),

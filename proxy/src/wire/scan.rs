@@ -31,8 +31,10 @@ pub enum Effect {
     Settings,
     /// The default schema or sql_mode may change, and with them what a prepared text means.
     Reading,
-    /// That, and temporary tables may come to be.
+    /// Settings may change, and temporary tables may come to be.
     TemporaryTables,
+    /// All of it.
+    Everything,
 }
 
 /// The effect of a text of one or more statements, by its first word.
@@ -55,7 +57,7 @@ pub fn effect(text: &[u8]) -> Effect {
     let inner = text.strip_suffix(b";").unwrap_or(text);
     // Compound statements hold semicolons too, whatever the client may send.
     if inner.contains(&b';') {
-        return Effect::TemporaryTables;
+        return Effect::Everything;
     }
     let word = first_word(text);
     if QUIET.iter().any(|q| word.eq_ignore_ascii_case(q)) {
@@ -65,7 +67,11 @@ pub fn effect(text: &[u8]) -> Effect {
     if is(b"SET") && !text.windows(8).any(|w| w.eq_ignore_ascii_case(b"sql_mode")) {
         return Effect::Settings;
     }
-    if is(b"SET") || is(b"USE") { Effect::Reading } else { Effect::TemporaryTables }
+    if is(b"SET") || is(b"USE") {
+        return Effect::Reading;
+    }
+    // DROP may take the default schema away; EXECUTE and comments with a version may do anything.
+    if is(b"") || is(b"EXECUTE") || is(b"DROP") { Effect::Everything } else { Effect::TemporaryTables }
 }
 
 /// The first word behind blanks and plain comments; empty when something else comes first.
