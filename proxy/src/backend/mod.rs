@@ -104,9 +104,9 @@ impl Backend {
         self.catalogue.load(&mut conn, schema, table).await.map_err(|e| self.wrap(e))
     }
 
-    /// The names that may write although they stand in a read.
-    pub async fn writers(&self) -> Result<Arc<writers::Writers>, BackendError> {
-        if let Some(known) = self.catalogue.recent_writers() {
+    /// The names that may write although they stand in a read; as of now, or as of a moment ago.
+    pub async fn writers(&self, now: bool) -> Result<Arc<writers::Writers>, BackendError> {
+        if let (false, Some(known)) = (now, self.catalogue.recent_writers()) {
             return Ok(known);
         }
         let mut conn = self.connection().await?;

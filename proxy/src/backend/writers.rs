@@ -22,7 +22,8 @@ const VIEWS: &str = "SELECT LOWER(TABLE_NAME), VIEW_DEFINITION FROM information_
 impl Writers {
     /// The first name in a statement that may write.
     pub fn mentioned<'n>(&self, names: &'n Names) -> Option<&'n str> {
-        let function = names.called.iter().find(|n| self.functions.contains(*n));
+        let mut called = names.called.iter().chain(&names.qualifiers);
+        let function = called.find(|n| self.functions.contains(*n));
         function.or_else(|| names.all.iter().find(|n| self.views.contains(*n))).map(String::as_str)
     }
 
@@ -78,6 +79,7 @@ mod tests {
         ]);
         for (sql, found) in [
             ("SELECT F (1)", Some("f")),
+            ("SELECT `f`.g()", Some("f")),
             ("SELECT * FROM shop.C", Some("c")),
             ("SELECT * FROM hidden", Some("hidden")),
             ("SELECT f FROM plain", None),

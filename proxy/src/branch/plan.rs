@@ -119,7 +119,8 @@ impl Planner<'_> {
         if !self.settings.is_utf8() && names.all.iter().any(|n| !n.is_ascii()) {
             return Err(Unsupported("a name beyond ASCII in a session that does not use UTF-8".into()).into());
         }
-        let writers = self.backend.writers().await?;
+        // A call of what may be stored is looked up now; the views a moment ago are good enough.
+        let writers = self.backend.writers(!names.called.is_empty()).await?;
         match writers.mentioned(&names) {
             None => Ok(()),
             Some(name) => {

@@ -83,7 +83,7 @@ impl Session {
             Class::Control(control) => self.control(Ok(control), &[], Reply::Text(&command)).await,
             Class::Write => {
                 let prepared = matches!(execution, Execution::Prepared(_));
-                if prepared && !self.statements.reads_as_prepared(&command.payload, self.reading) {
+                if prepared && !self.reads_as_prepared(&command.payload) {
                     let what = "a statement prepared before the session's schema or sql_mode may have changed (prepare it again)";
                     return self.fail(&Failure::unsupported(&Unsupported(what.into()))).await;
                 }

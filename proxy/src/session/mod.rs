@@ -30,7 +30,11 @@ use echo::Echo;
 use failure::Failure;
 use relay::Relayed;
 use statements::Statements;
-use std::{collections::BTreeSet, io, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io,
+    sync::Arc,
+};
 use tokio_util::sync::CancellationToken;
 
 /// A command that is larger than this is relayed in pieces outside a global transaction.
@@ -39,6 +43,12 @@ const WHOLE_COMMAND: usize = 1 << 20;
 const STATEMENT_LIMIT: usize = 64 << 20;
 /// Bytes of rows that one image may hold.
 const IMAGE_BYTES: usize = 256 << 20;
+
+/// Changes of schema and sql_mode that are remembered.
+const READINGS: usize = 64;
+
+/// Default schema and sql_mode.
+type Reading = (Option<String>, String);
 
 /// Why a conversation ended.
 #[derive(Debug)]
@@ -71,8 +81,10 @@ pub struct Session {
     dead: Option<Failure>,
     /// Tables that no temporary table hides, as far as was asked since one could have been made.
     real_tables: BTreeSet<String>,
-    /// Counts the changes of what text means: default schema and sql_mode.
+    /// Counts the possible changes of what text means: default schema and sql_mode.
     reading: u64,
+    /// What they were, as far as was asked.
+    readings: BTreeMap<u64, Reading>,
     /// LOCK TABLES is in force.
     tables_locked: bool,
     /// What the last statement left for the next one to ask about.
@@ -111,6 +123,7 @@ impl Session {
             dead: None,
             real_tables: BTreeSet::new(),
             reading: 0,
+            readings: BTreeMap::new(),
             tables_locked: false,
             echo: None,
         }
@@ -340,6 +353,10 @@ impl Session {
         }
         let settings = Arc::new(Settings::read(&mut self.backside).await?);
         self.settings = Some(settings.clone());
+        self.readings.insert(self.reading, (settings.schema.clone(), settings.sql_mode.clone()));
+        if self.readings.len() > READINGS {
+            self.readings.pop_first();
+        }
         Ok(settings)
     }
 
@@ -384,6 +401,14 @@ impl Session {
             self.status = status;
         }
         Ok(())
+    }
+
+    /// Does a prepared statement mean what it would mean if it were prepared now?
+    fn reads_as_prepared(&self, payload: &[u8]) -> bool {
+        let then = self.statements.reading(payload);
+        let same =
+            |then| self.readings.get(&then).is_some_and(|r| self.readings.get(&self.reading) == Some(r));
+        then.is_some_and(|then| then == self.reading || same(then))
     }
 
     /// Is every statement its own local transaction?

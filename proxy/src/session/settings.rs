@@ -10,6 +10,8 @@ use std::io;
 pub struct Settings {
     /// How text is read.
     pub mode: SqlMode,
+    /// The whole of sql_mode.
+    pub sql_mode: String,
     /// 0 in an auto-increment column is a 0.
     pub no_auto_value_on_zero: bool,
     /// The character set of the client's text.
@@ -62,6 +64,7 @@ impl Settings {
             },
             no_auto_value_on_zero: has("NO_AUTO_VALUE_ON_ZERO"),
             charset,
+            sql_mode: modes.clone(),
             auto_increment_increment: known(3)?.parse().map_err(|_| malformed())?,
             max_allowed_packet: known(4)?.parse().map_err(|_| malformed())?,
             account: known(6)?,

@@ -94,9 +94,9 @@ impl Statements {
         self.known.get(&params::statement_id(payload)?)?.control.clone()
     }
 
-    /// Was it prepared when schema and sql_mode were as they are now?
-    pub(super) fn reads_as_prepared(&self, payload: &[u8], reading: u64) -> bool {
-        params::statement_id(payload).and_then(|id| self.known.get(&id)).is_some_and(|p| p.reading == reading)
+    /// The count of changes of schema and sql_mode when it was prepared.
+    pub(super) fn reading(&self, payload: &[u8]) -> Option<u64> {
+        self.known.get(&params::statement_id(payload)?).map(|p| p.reading)
     }
 
     /// Remembers what an execution that is only relayed binds: later ones may leave the types out.

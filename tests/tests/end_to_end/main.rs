@@ -15,6 +15,7 @@ mod refused;
 mod savepoints;
 mod secrecy;
 mod session;
+mod slips;
 mod statements;
 mod transparent;
 mod types;
