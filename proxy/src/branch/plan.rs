@@ -121,7 +121,8 @@ impl Planner<'_> {
         }
         // A call of what may be stored is looked up now; the views a moment ago are good enough.
         let writers = self.backend.writers(!names.called.is_empty()).await?;
-        match writers.mentioned(&names) {
+        let schema = self.settings.schema.as_ref().map(|s| s.to_lowercase());
+        match writers.mentioned(&names, schema.as_deref()) {
             None => Ok(()),
             Some(name) => {
                 Err(Unsupported(format!("{name}, which is or calls a stored function and may write rows,"))
