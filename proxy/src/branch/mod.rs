@@ -3,10 +3,12 @@
 //! A branch lives on the application's own database connection; nothing here talks to the application.
 
 mod captured;
+mod images;
 mod plan;
+mod recording;
 mod settle;
 
 pub use captured::Branch;
+pub use images::read_inserts;
 pub use plan::{NoPlan, Plan, Planner, Statement};
-pub(crate) use settle::read_inserts;
 pub use settle::{SettleError, Settlement, Settler};

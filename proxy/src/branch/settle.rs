@@ -1,7 +1,11 @@
 //! The local commit of a branch, in the order that must hold: after images, Register applied, undo record in the
 //! same local transaction, COMMIT, hint.
 
-use super::captured::{Branch, Change};
+use super::{
+    captured::{Branch, Change},
+    images::{AfterImages, after_images, read_inserts},
+    recording::record,
+};
 use crate::{
     backend::{Backend, BackendError, UNDO_LOG},
     phase_two::{Probe, resolve},
@@ -9,8 +13,8 @@ use crate::{
 };
 use atone_protocol::{BranchId, CallError, Client, LockKey, Register, Xid, failpoint};
 use atone_undo_log::{
-    capture::{self, Canonical, Captured, Row, Table},
-    record::{Change as Undo, Shape, Touched, UndoRecord},
+    capture::{Canonical, Captured, Row},
+    record::UndoRecord,
     sql::hex,
 };
 use bytes::Bytes;
@@ -307,164 +311,4 @@ fn lock_key(table: &str, key: &Canonical) -> LockKey {
         bytes = sha2::Sha256::digest(&bytes).to_vec();
     }
     LockKey { table: table.to_owned(), index: key.index.clone(), key: bytes, shown: key.shown.clone() }
-}
-
-/// The rows as they are now, by table and canonical key; those that are gone are missing.
-pub(crate) type AfterImages = BTreeMap<(usize, Vec<u8>), Captured>;
-
-/// Reads the rows of inserts that have not been read yet; they are as they were read until touched again.
-pub(crate) async fn read_inserts(
-    backside: &mut Backside,
-    branch: &mut Branch,
-    table: Option<usize>,
-) -> Result<AfterImages, SettleError> {
-    let mut fresh = AfterImages::new();
-    for (at, table, keys) in branch.unread(table) {
-        let description =
-            branch.description(table).ok_or(SettleError::Malformed("an unknown table"))?.clone();
-        let rows = read(backside, &description, &capture::image_of_inserts(&description, &keys)).await?;
-        if rows.len() != keys.len() {
-            return Err(SettleError::NotFound(description.full_name(), keys.len(), rows.len()));
-        }
-        fresh.extend(rows.iter().map(|row| ((table, row.key.bytes.clone()), row.clone())));
-        branch.resolve(at, rows);
-    }
-    Ok(fresh)
-}
-
-/// Reads every row touched, except those read a moment ago.
-async fn after_images(
-    backside: &mut Backside,
-    branch: &Branch,
-    fresh: AfterImages,
-) -> Result<AfterImages, SettleError> {
-    let mut wanted: BTreeMap<usize, BTreeMap<&[u8], &Captured>> = BTreeMap::new();
-    let mut want = |table: usize, row| {
-        wanted.entry(table).or_default().insert(key_of(row), row);
-    };
-    for change in &branch.changes {
-        match change {
-            Change::Updated(table, row) | Change::Deleted(table, row) => want(*table, row),
-            Change::Resolved(table, rows) => rows.iter().for_each(|row| want(*table, row)),
-            Change::Inserted(..) => {}
-        }
-    }
-    let mut after = fresh;
-    for (table, mut rows) in wanted {
-        let description = branch.description(table).ok_or(SettleError::Malformed("an unknown table"))?;
-        rows.retain(|key, _| !after.contains_key(&(table, key.to_vec())));
-        let keys = capture::keys_of(description, rows.into_values());
-        let damaged = SettleError::Malformed("a key that is not of its type");
-        let queries = capture::image_of_rows(description, &keys).ok_or(damaged)?;
-        for row in read(backside, description, &queries).await? {
-            after.insert((table, row.key.bytes.clone()), row);
-        }
-    }
-    Ok(after)
-}
-
-fn key_of(row: &Captured) -> &[u8] {
-    &row.key.bytes
-}
-
-/// Runs image queries and decodes their rows.
-pub(crate) async fn read(
-    backside: &mut Backside,
-    table: &Table,
-    queries: &[String],
-) -> Result<Vec<Captured>, SettleError> {
-    let mut found = Vec::new();
-    for answer in backside.ask(queries).await? {
-        match answer {
-            Answer::Rows(rows) => {
-                for row in rows {
-                    found.push(
-                        capture::decode(table, row)
-                            .ok_or(SettleError::Malformed("an image that does not fit its table"))?,
-                    );
-                }
-            }
-            Answer::Error(error) => return Err(SettleError::Database(error)),
-            Answer::TooMany => return Err(SettleError::TooLarge),
-            Answer::Ok(..) => {
-                return Err(SettleError::Malformed("the server answered a SELECT without rows"));
-            }
-        }
-    }
-    Ok(found)
-}
-
-/// The undo record. A row that should be there after its last change and is not, or the other way round, means that
-/// something changed it unseen.
-fn record(branch: &Branch, after: &AfterImages) -> Result<UndoRecord, SettleError> {
-    let mut building = Building {
-        branch,
-        after,
-        record: UndoRecord::default(),
-        rows: BTreeMap::new(),
-        tables: BTreeMap::new(),
-    };
-    for change in &branch.changes {
-        match change {
-            Change::Updated(table, row) => building.add(*table, row, Some(row.row.clone()), true)?,
-            Change::Deleted(table, row) => building.add(*table, row, Some(row.row.clone()), false)?,
-            Change::Resolved(table, rows) => {
-                for row in rows {
-                    building.add(*table, row, None, true)?;
-                }
-            }
-            Change::Inserted(..) => return Err(SettleError::Malformed("inserted rows were not read")),
-        }
-    }
-    let fits = building
-        .rows
-        .values()
-        .all(|(at, stays)| building.record.rows[*at as usize].after.is_some() == *stays);
-    if fits {
-        Ok(building.record)
-    } else {
-        Err(SettleError::Malformed("a row is not there, or is there, against all that was done to it"))
-    }
-}
-
-struct Building<'a> {
-    branch: &'a Branch,
-    after: &'a AfterImages,
-    record: UndoRecord,
-    /// Where each row is in the record, and whether it is there after its last change.
-    rows: BTreeMap<(usize, Vec<u8>), (u32, bool)>,
-    tables: BTreeMap<usize, u32>,
-}
-
-impl Building<'_> {
-    fn add(
-        &mut self,
-        table: usize,
-        row: &Captured,
-        before: Option<Row>,
-        stays: bool,
-    ) -> Result<(), SettleError> {
-        let description = self.branch.description(table).ok_or(SettleError::Malformed("an unknown table"))?;
-        let tables = &mut self.record.tables;
-        let shape = *self.tables.entry(table).or_insert_with(|| {
-            tables.push(Shape::of(description));
-            tables.len() as u32 - 1
-        });
-        let id = (table, row.key.bytes.clone());
-        let after = self.after.get(&id).map(|c| c.row.clone());
-        let rows = &mut self.record.rows;
-        let place = self.rows.entry(id).or_insert_with(|| {
-            rows.push(Touched {
-                table: shape,
-                key: description.key_values(&row.row).into_iter().map(<[u8]>::to_vec).collect(),
-                canonical: row.key.bytes.clone(),
-                shown: row.key.shown.clone(),
-                after,
-            });
-            (rows.len() as u32 - 1, stays)
-        });
-        place.1 = stays;
-        self.record.changes.push(Undo { row: place.0, before });
-        Ok(())
-    }
 }

@@ -72,21 +72,14 @@ pub fn execute(
     types: &mut Vec<ParamType>,
     long: &[Option<Vec<u8>>],
 ) -> Option<Vec<Param>> {
-    const COUNT_AVAILABLE: u8 = 8;
-    let mut reader = Reader(payload.get(5..)?);
-    let flags = reader.byte()?;
-    reader.take(4)?;
-    let sent = match attributes {
-        true if count > 0 || flags & COUNT_AVAILABLE != 0 => usize::try_from(reader.lenenc()?).ok()?,
-        _ => count,
-    };
+    let (mut reader, sent) = sent(payload, count, attributes)?;
     let mut params = values(&mut reader, sent, attributes, types, long)?;
     params.truncate(count);
     (params.len() == count).then_some(params)
 }
 
-/// Remembers the types that an execution binds, without reading its values.
-pub fn note_types(payload: &[u8], count: usize, attributes: bool, types: &mut Vec<ParamType>) -> Option<()> {
+/// What follows the head of COM_STMT_EXECUTE, and how many values it holds: attributes come on top of parameters.
+fn sent(payload: &[u8], count: usize, attributes: bool) -> Option<(Reader<'_>, usize)> {
     const COUNT_AVAILABLE: u8 = 8;
     let mut reader = Reader(payload.get(5..)?);
     let flags = reader.byte()?;
@@ -95,6 +88,12 @@ pub fn note_types(payload: &[u8], count: usize, attributes: bool, types: &mut Ve
         true if count > 0 || flags & COUNT_AVAILABLE != 0 => usize::try_from(reader.lenenc()?).ok()?,
         _ => count,
     };
+    Some((reader, sent))
+}
+
+/// Remembers the types that an execution binds, without reading its values.
+pub fn note_types(payload: &[u8], count: usize, attributes: bool, types: &mut Vec<ParamType>) -> Option<()> {
+    let (mut reader, sent) = sent(payload, count, attributes)?;
     head(&mut reader, sent, attributes, types).map(drop)
 }
 
