@@ -34,13 +34,27 @@ pub struct Entry {
 type Known<T> = (Instant, T);
 
 /// The cache.
-#[derive(Default)]
 pub struct Catalogue {
+    mariadb: bool,
     tables: DashMap<(String, String), Known<Option<Arc<Entry>>>>,
     writers: RwLock<Option<Known<Arc<Writers>>>>,
 }
 
 impl Catalogue {
+    /// Nothing is known yet of this kind of server.
+    pub(super) fn new(mariadb: bool) -> Self {
+        Self { mariadb, tables: DashMap::new(), writers: RwLock::new(None) }
+    }
+
+    /// Has the table the triggers and the foreign keys that the entry knows? Asked while our local transaction holds
+    /// the table's metadata lock, so that the answer stays true until its end.
+    pub(super) async fn unchanged(&self, conn: &mut Conn, entry: &Entry) -> Result<bool, mysql_async::Error> {
+        let Ok(table) = &entry.table else { return Ok(false) };
+        let named = (table.schema.as_str(), table.name.as_str());
+        Ok(triggers(conn, named).await? == entry.triggers
+            && cascades(conn, self.mariadb, named).await? == entry.cascades)
+    }
+
     pub(super) fn recent(&self, schema: &str, table: &str) -> Option<Option<Arc<Entry>>> {
         let known = self.tables.get(&(schema.to_owned(), table.to_owned()))?;
         (known.0.elapsed() < FRESH).then(|| known.1.clone())
@@ -78,7 +92,7 @@ impl Catalogue {
         table: &str,
     ) -> Result<Option<Arc<Entry>>, mysql_async::Error> {
         let asked = Instant::now();
-        let entry = read(conn, schema, table).await?.map(Arc::new);
+        let entry = read(conn, self.mariadb, schema, table).await?.map(Arc::new);
         if self.tables.len() >= CAPACITY {
             self.tables.clear();
         }
@@ -87,7 +101,12 @@ impl Catalogue {
     }
 }
 
-async fn read(conn: &mut Conn, schema: &str, table: &str) -> Result<Option<Entry>, mysql_async::Error> {
+async fn read(
+    conn: &mut Conn,
+    mariadb: bool,
+    schema: &str,
+    table: &str,
+) -> Result<Option<Entry>, mysql_async::Error> {
     let named = (schema, table);
     let found: Option<(String, String, String, Option<String>)> = conn
         .exec_first(
@@ -113,7 +132,7 @@ async fn read(conn: &mut Conn, schema: &str, table: &str) -> Result<Option<Entry
         )
         .await?;
     let triggers = triggers(conn, named).await?;
-    let cascades = cascades(conn, named).await?;
+    let cascades = cascades(conn, mariadb, named).await?;
     let name = format!("{schema}.{table}");
     let table = match (kind.as_str(), engine.as_deref()) {
         ("BASE TABLE", Some("InnoDB")) => describe(&schema, &table, &columns, &keys),
@@ -123,14 +142,6 @@ async fn read(conn: &mut Conn, schema: &str, table: &str) -> Result<Option<Entry
         (other, _) => Err(format!("it is a {}, not a base table", other.to_lowercase())),
     };
     Ok(Some(Entry { name, table, triggers, cascades }))
-}
-
-/// Has the table the triggers and the foreign keys that the entry knows? Asked while our local transaction holds the
-/// table's metadata lock, so that the answer stays true until its end.
-pub(super) async fn unchanged(conn: &mut Conn, entry: &Entry) -> Result<bool, mysql_async::Error> {
-    let Ok(table) = &entry.table else { return Ok(false) };
-    let named = (table.schema.as_str(), table.name.as_str());
-    Ok(triggers(conn, named).await? == entry.triggers && cascades(conn, named).await? == entry.cascades)
 }
 
 async fn triggers(conn: &mut Conn, named: (&str, &str)) -> Result<Vec<String>, mysql_async::Error> {

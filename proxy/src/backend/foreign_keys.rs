@@ -26,14 +26,10 @@ const ON_UPDATE: u32 = 4 | 8;
 /// Those that point at this table.
 pub(super) async fn cascades(
     conn: &mut Conn,
+    mariadb: bool,
     named: (&str, &str),
 ) -> Result<Vec<Reference>, mysql_async::Error> {
-    let version: Option<String> = conn.query_first("SELECT VERSION()").await?;
-    if version.is_some_and(|v| v.contains("MariaDB")) {
-        of_innodb(conn, named).await
-    } else {
-        of_dictionary(conn, named).await
-    }
+    if mariadb { of_innodb(conn, named).await } else { of_dictionary(conn, named).await }
 }
 
 async fn of_dictionary(conn: &mut Conn, named: (&str, &str)) -> Result<Vec<Reference>, mysql_async::Error> {

@@ -14,7 +14,7 @@ pub use foreign_keys::Reference;
 pub use schema::UNDO_LOG;
 
 use crate::config::{Account, Database};
-use mysql_async::{Conn, OptsBuilder, Pool, PoolConstraints, PoolOpts};
+use mysql_async::{Conn, OptsBuilder, Pool, PoolConstraints, PoolOpts, prelude::Queryable};
 use std::{sync::Arc, time::Duration};
 
 /// Connections of the service account at once, per database.
@@ -40,7 +40,10 @@ pub struct Backend {
     pub catalogue: Catalogue,
     /// Identity of the primary; hints made on another one are void.
     pub primary: String,
+    /// For transactions; a connection is reset after each use.
     pool: Pool,
+    /// For questions to the catalogue.
+    questions: Pool,
     grants: grants::Grants,
 }
 
@@ -79,15 +82,22 @@ impl Backend {
             .pass(Some(account.password.clone()))
             .prefer_socket(false)
             .tcp_nodelay(true)
-            .setup(SETUP.to_vec())
-            .pool_opts(PoolOpts::default().with_constraints(limits));
-        let pool = Pool::new(options);
+            .setup(SETUP.to_vec());
+        let pool_options = PoolOpts::default().with_constraints(limits);
+        let pool = Pool::new(options.clone().pool_opts(pool_options.clone()));
+        // Questions to the catalogue leave nothing behind that a reset would have to take away.
+        let questions = Pool::new(options.pool_opts(pool_options.with_reset_connection(false)));
         let name = config.name.clone();
         let mut conn = connect(&pool, &name).await?;
         privileges::check(&mut conn, &name).await?;
         let primary = schema::prepare(&mut conn, &name).await?;
-        let (catalogue, grants) = (Catalogue::default(), grants::Grants::default());
-        Ok(Self { name, account, catalogue, primary, pool, grants })
+        let version: Option<String> = conn
+            .query_first("SELECT VERSION()")
+            .await
+            .map_err(|source| BackendError::Database { name: name.clone(), source })?;
+        let catalogue = Catalogue::new(version.is_some_and(|v| v.contains("MariaDB")));
+        let grants = grants::Grants::default();
+        Ok(Self { name, account, catalogue, primary, pool, questions, grants })
     }
 
     /// A connection of the service account.
@@ -95,12 +105,16 @@ impl Backend {
         connect(&self.pool, &self.name).await
     }
 
+    async fn question(&self) -> Result<Conn, BackendError> {
+        connect(&self.questions, &self.name).await
+    }
+
     /// The table of this name, fresh enough to trust; None when there is none.
     pub async fn table(&self, schema: &str, table: &str) -> Result<Option<Arc<Entry>>, BackendError> {
         if let Some(known) = self.catalogue.recent(schema, table) {
             return Ok(known);
         }
-        let mut conn = self.connection().await?;
+        let mut conn = self.question().await?;
         self.catalogue.load(&mut conn, schema, table).await.map_err(|e| self.wrap(e))
     }
 
@@ -109,16 +123,16 @@ impl Backend {
         if let (false, Some(known)) = (now, self.catalogue.recent_writers()) {
             return Ok(known);
         }
-        let mut conn = self.connection().await?;
+        let mut conn = self.question().await?;
         self.catalogue.load_writers(&mut conn).await.map_err(|e| self.wrap(e))
     }
 
     /// Are these tables still free of triggers and foreign keys that were not known when they were first touched?
     /// The name of one that is not.
     pub async fn changed(&self, tables: &[Arc<Entry>]) -> Result<Option<String>, BackendError> {
-        let mut conn = self.connection().await?;
+        let mut conn = self.question().await?;
         for entry in tables {
-            if !catalogue::unchanged(&mut conn, entry).await.map_err(|e| self.wrap(e))? {
+            if !self.catalogue.unchanged(&mut conn, entry).await.map_err(|e| self.wrap(e))? {
                 self.catalogue.forget();
                 return Ok(Some(entry.name.clone()));
             }
@@ -145,8 +159,10 @@ impl Backend {
 
     /// Closes the pool.
     pub async fn close(&self) {
-        if let Err(error) = self.pool.clone().disconnect().await {
-            tracing::debug!(resource = %self.name, %error, "closing the service connections");
+        for pool in [&self.pool, &self.questions] {
+            if let Err(error) = pool.clone().disconnect().await {
+                tracing::debug!(resource = %self.name, %error, "closing the service connections");
+            }
         }
     }
 }
