@@ -131,7 +131,10 @@ impl Waiters {
         self.by_xid.entry(xid).or_default().insert(id);
         // Nobody can wait for one who holds nothing and stands last everywhere.
         let awaited = holds_locks || self.by_xid.get(&xid).is_some_and(|places| places.len() > 1);
-        while awaited && let Some(youngest) = self.youngest_in_circle(xid, holder) {
+        while awaited
+            && self.by_id.contains_key(&id)
+            && let Some(youngest) = self.youngest_in_circle(xid, holder)
+        {
             if youngest == xid {
                 let refusal = self.deadlock(id, holder);
                 self.leave(id, holder);
@@ -139,7 +142,8 @@ impl Waiters {
             }
             self.yield_all_of(youngest, holder);
         }
-        if self.obstacle(xid, &self.by_id[&id].locks, id, holder).is_none() {
+        // If it had to yield on the way, its turn says so.
+        if self.by_id.get(&id).is_some_and(|w| self.obstacle(xid, &w.locks, id, holder).is_none()) {
             turn.called.notify_one();
         }
         Ok(Place { id, turn })
@@ -165,19 +169,37 @@ impl Waiters {
         for lock in &waiter.locks {
             self.call_next(lock, holder);
         }
+        self.break_circles(id, &waiter, holder);
+    }
+
+    /// Leaving makes new edges: whoever stood right behind now stands behind another, and if it left with its keys,
+    /// those who wait for them wait for a holder.
+    fn break_circles(&mut self, left: u64, waiter: &Waiter, holder: Holder<'_>) {
+        let behind = |lock: &Lock| {
+            let mut places = self.by_lock.get(lock)?.range(left..);
+            places.find_map(|id| Some(self.by_id[id].xid).filter(|xid| *xid != waiter.xid))
+        };
+        let mut suspects: BTreeSet<Xid> = waiter.locks.iter().filter_map(behind).collect();
+        suspects.insert(waiter.xid);
+        for suspect in suspects {
+            while self.by_xid.contains_key(&suspect)
+                && let Some(youngest) = self.youngest_in_circle(suspect, holder)
+            {
+                self.yield_all_of(youngest, holder);
+            }
+        }
     }
 
     /// A key is free, or its queue has moved: calls whoever is next, if nothing else keeps him.
     pub fn call_next(&self, lock: &Lock, holder: Holder<'_>) {
         let Some(places) = self.by_lock.get(lock) else { return };
+        let holding = holder(lock).map(|(who, _)| who);
         let waiters = places.iter().map(|id| (*id, &self.by_id[id]));
         let mut first = None;
         for (id, waiter) in waiters {
-            // Behind the first, only those of his own transaction may go along.
-            if *first.get_or_insert(waiter.xid) != waiter.xid {
-                return;
-            }
-            if self.obstacle(waiter.xid, &waiter.locks, id, holder).is_none() {
+            // Behind the first, only those of his own transaction may go along, and those of the one that holds it.
+            let turn = *first.get_or_insert(waiter.xid) == waiter.xid || holding == Some(waiter.xid);
+            if turn && self.obstacle(waiter.xid, &waiter.locks, id, holder).is_none() {
                 waiter.turn.called.notify_one();
             }
         }
@@ -200,9 +222,11 @@ impl Waiters {
 
     fn yield_all_of(&mut self, xid: Xid, holder: Holder<'_>) {
         for id in self.by_xid.get(&xid).cloned().unwrap_or_default() {
-            let refusal = self.deadlock(id, holder);
-            self.by_id[&id].turn.fail(refusal);
-            self.leave(id, holder);
+            // One that left may have made others leave.
+            if let Some(turn) = self.by_id.get(&id).map(|w| Arc::clone(&w.turn)) {
+                turn.fail(self.deadlock(id, holder));
+                self.leave(id, holder);
+            }
         }
     }
 
@@ -330,6 +354,16 @@ mod tests {
             }
             self.serve();
         }
+    }
+
+    #[test]
+    fn a_second_request_of_the_new_holder_goes_along() {
+        let mut world = World::default();
+        for (x, keys) in [(1, &[0][..]), (2, &[1]), (0, &[0]), (1, &[0, 1]), (3, &[0, 1]), (0, &[0])] {
+            world.ask(x, keys);
+        }
+        world.decide(1, false);
+        assert!(world.waiting.iter().all(|(who, _, _)| *who != xid(0)));
     }
 
     proptest! {
