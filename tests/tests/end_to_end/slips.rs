@@ -269,3 +269,67 @@ async fn change_user_brings_back_autocommit() {
         assert_eq!(room.dump(kind).await, before, "{kind:?}");
     }
 }
+
+#[tokio::test]
+async fn a_trigger_that_comes_between_plan_and_commit_is_seen() {
+    let room = room(
+        "late_trigger",
+        "CREATE TABLE t (id INT PRIMARY KEY, v INT);
+INSERT INTO t VALUES (1, 10);
+CREATE TABLE log (id INT AUTO_INCREMENT PRIMARY KEY, v INT);
+",
+    )
+    .await;
+    for kind in Kind::ALL {
+        let mut other = room.service(kind).await.unwrap();
+        other.query_drop(format!("USE {}", room.schema)).await.unwrap();
+        let mut app = room.app(kind).await;
+        let xid = sql::begin(&mut app).await.unwrap();
+        // The catalogue is asked now, and remembered for the statement after the trigger has come.
+        app.query_drop("UPDATE t SET v = 11").await.unwrap();
+        other
+            .query_drop(
+                "CREATE TRIGGER late AFTER UPDATE ON t FOR EACH ROW INSERT INTO log (v) VALUES (NEW.v)",
+            )
+            .await
+            .unwrap();
+        let (code, message) = sql::error_of(&mut app, "UPDATE t SET v = 12").await;
+        assert!([1213, 1235].contains(&code), "{kind:?}: {code} {message}");
+        let logged: Option<i64> = other.query_first("SELECT COUNT(*) FROM log").await.unwrap();
+        assert_eq!(logged, Some(0), "{kind:?}");
+        // Undoing the first would fire it: a person must look.
+        assert_eq!(sql::rollback(&mut app).await.unwrap(), "blocked", "{kind:?}");
+        other.query_drop("DROP TRIGGER late").await.unwrap();
+        let status = sql::one(&mut app, &format!("SELECT atone_rollback('{xid}')")).await.unwrap();
+        assert_eq!(status.as_deref(), Some("rolled_back"), "{kind:?}");
+    }
+}
+
+#[tokio::test]
+async fn ten_thousand_rows_are_counted_and_come_back() {
+    let digits = "(SELECT 0 d UNION SELECT 1 UNION SELECT 2 UNION SELECT 3 UNION SELECT 4 UNION SELECT 5 UNION SELECT 6 \
+        UNION SELECT 7 UNION SELECT 8 UNION SELECT 9)";
+    let fill = format!(
+        "CREATE TABLE big (id INT PRIMARY KEY, v INT);\nINSERT INTO big SELECT a.d+10*b.d+100*c.d+1000*e.d, 1 FROM \
+         {digits} a, {digits} b, {digits} c, {digits} e;\nINSERT INTO big SELECT id + 10000, 1 FROM big WHERE id < 500;\n"
+    );
+    let room = room("ten_thousand", &fill).await;
+    for kind in Kind::ALL {
+        undone(&room, kind, &["UPDATE big SET v = v + 1"], &[]).await;
+    }
+}
+
+#[tokio::test]
+async fn a_row_near_the_packet_limit_comes_back_or_is_refused() {
+    let room = room(
+        "large_row",
+        "CREATE TABLE l (id INT PRIMARY KEY, v INT, b LONGBLOB);
+INSERT INTO l VALUES (1, 1, REPEAT('x', 9 * 1024 * 1024));
+",
+    )
+    .await;
+    for kind in Kind::ALL {
+        undone(&room, kind, &["UPDATE l SET v = 2"], &[1235]).await;
+        undone(&room, kind, &["DELETE FROM l"], &[1235]).await;
+    }
+}
