@@ -42,7 +42,7 @@ pub struct Backend {
     pub primary: String,
     /// For transactions; a connection is reset after each use.
     pool: Pool,
-    /// For questions to the catalogue.
+    /// For single statements, most of them questions to the catalogue.
     questions: Pool,
     grants: grants::Grants,
 }
@@ -85,7 +85,7 @@ impl Backend {
             .setup(SETUP.to_vec());
         let pool_options = PoolOpts::default().with_constraints(limits);
         let pool = Pool::new(options.clone().pool_opts(pool_options.clone()));
-        // Questions to the catalogue leave nothing behind that a reset would have to take away.
+        // A single statement leaves nothing behind that a reset would have to take away.
         let questions = Pool::new(options.pool_opts(pool_options.with_reset_connection(false)));
         let name = config.name.clone();
         let mut conn = connect(&pool, &name).await?;
@@ -105,7 +105,8 @@ impl Backend {
         connect(&self.pool, &self.name).await
     }
 
-    async fn question(&self) -> Result<Conn, BackendError> {
+    /// A connection of the service account for single statements outside a transaction: it is not reset after use.
+    pub async fn question(&self) -> Result<Conn, BackendError> {
         connect(&self.questions, &self.name).await
     }
 

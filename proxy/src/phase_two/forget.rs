@@ -13,7 +13,7 @@ pub(super) async fn forget(backend: &Backend, branches: &[(Xid, BranchId)]) -> R
         .iter()
         .map(|(xid, branch)| format!("(xid = '{xid}' AND branch_id = {})", branch.as_u64()))
         .collect();
-    let mut conn = backend.connection().await?;
+    let mut conn = backend.question().await?;
     conn.query_drop(format!("DELETE FROM {UNDO_LOG} WHERE status = 'NORMAL' AND ({})", rows.join(" OR ")))
         .await
         .map_err(|e| backend.wrap(e))?;

@@ -17,6 +17,8 @@ use tokio::task::JoinSet;
 const AT_ONCE: usize = 16;
 /// Deletions that may wait; more are asked for again later.
 const WAITING: usize = 10_000;
+/// How long deletions are gathered.
+const GATHER: Duration = Duration::from_millis(20);
 /// Between two looks for guards and undone records.
 const SWEEP_EVERY: Duration = Duration::from_secs(1);
 
@@ -113,7 +115,15 @@ async fn perform(backend: &Backend, task: &Task) -> TaskOutcome {
 /// Deletes undo records as they come, as many as are waiting in one statement.
 async fn delete(backend: Arc<Backend>, coordinator: Client, mut waiting: mpsc::Receiver<Deletion>) {
     let mut batch = Vec::with_capacity(forget::BATCH);
-    while waiting.recv_many(&mut batch, forget::BATCH).await > 0 {
+    while let Some(first) = waiting.recv().await {
+        batch.push(first);
+        // Nobody waits for this: a moment later there is more to delete in the same statement.
+        tokio::time::sleep(GATHER).await;
+        while batch.len() < forget::BATCH
+            && let Ok(next) = waiting.try_recv()
+        {
+            batch.push(next);
+        }
         let branches: Vec<(Xid, BranchId)> = batch.iter().map(|d| (d.1, d.2)).collect();
         let result = forget::forget(&backend, &branches).await;
         for (task, _, _) in batch.drain(..) {
