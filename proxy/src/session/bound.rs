@@ -43,7 +43,13 @@ impl Session {
                 matches!(control.function.as_str(), "atone_rollback" | "atone_leave" | "atone_xid");
             return match &self.dead {
                 Some(why) if !harmless => self.fail(&why.clone()).await,
-                _ => self.execute_control(control, command).await,
+                _ => {
+                    // Asking is not ending.
+                    if control.function != "atone_xid" {
+                        self.dead = None;
+                    }
+                    self.execute_control(control, command).await
+                }
             };
         }
         let attributes = self.backside.capabilities & capability::QUERY_ATTRIBUTES != 0;
@@ -160,7 +166,10 @@ impl Session {
             Class::Control(control)
                 if matches!(control.function.as_str(), "atone_rollback" | "atone_leave" | "atone_xid") =>
             {
-                self.dead = None;
+                // Asking is not ending.
+                if control.function != "atone_xid" {
+                    self.dead = None;
+                }
                 self.control(Ok(control), &[], Reply::Text(&command)).await
             }
             _ => self.fail(why).await,

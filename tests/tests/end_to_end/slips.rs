@@ -333,3 +333,53 @@ INSERT INTO l VALUES (1, 1, REPEAT('x', 9 * 1024 * 1024));
         undone(&room, kind, &["DELETE FROM l"], &[1235]).await;
     }
 }
+
+#[tokio::test]
+async fn locked_tables_are_not_unlocked_by_the_way() {
+    let room = room("locked_tables", TABLES).await;
+    for kind in Kind::ALL {
+        let mut app = room.app(kind).await;
+        app.query_drop("LOCK TABLES t WRITE").await.unwrap();
+        assert_eq!(sql::error_of(&mut app, "SELECT atone_begin()").await.0, 1568, "{kind:?}");
+        // Still in force: another table cannot be read.
+        assert_eq!(sql::error_of(&mut app, "SELECT * FROM numbered").await.0, 1100, "{kind:?}");
+        app.query_drop("UNLOCK TABLES").await.unwrap();
+        sql::begin(&mut app).await.unwrap();
+        sql::rollback(&mut app).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn asking_for_the_xid_revives_no_local_transaction() {
+    let room = room("dead_xid", TABLES).await;
+    for kind in Kind::ALL {
+        let (mut app, mut other) = (room.app(kind).await, room.app(kind).await);
+        let xid = sql::begin(&mut app).await.unwrap();
+        app.query_drop("UPDATE t SET v = 11 WHERE id = 2").await.unwrap();
+        app.query_drop("BEGIN").await.unwrap();
+        app.query_drop("UPDATE t SET v = 11 WHERE id = 1").await.unwrap();
+        // The local transaction is ended behind the application's back.
+        sql::one(&mut other, &format!("SELECT atone_rollback('{xid}')")).await.unwrap();
+        assert_eq!(sql::one(&mut app, "SELECT atone_xid()").await.unwrap(), Some(xid), "{kind:?}");
+        assert_eq!(sql::error_of(&mut app, "UPDATE t SET v = 12 WHERE id = 3").await.0, 1792, "{kind:?}");
+        assert_eq!(sql::error_of(&mut app, "COMMIT").await.0, 1792, "{kind:?}");
+        let all: Vec<i32> = other.query("SELECT v FROM t ORDER BY id").await.unwrap();
+        assert_eq!(all, [10, 10, 10], "{kind:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_temporary_table_made_by_a_function_hides_nothing() {
+    let room = room("temporary_by_function", "CREATE TABLE t (id INT PRIMARY KEY, v INT);
+INSERT INTO t VALUES (1, 10);
+CREATE FUNCTION maketemp() RETURNS INT DETERMINISTIC BEGIN CREATE TEMPORARY TABLE t (id INT PRIMARY KEY, v INT); RETURN 1; END;
+").await;
+    for kind in Kind::ALL {
+        let mut app = room.app(kind).await;
+        app.query_drop("SELECT maketemp()").await.unwrap();
+        sql::begin(&mut app).await.unwrap();
+        let (code, message) = sql::error_of(&mut app, "INSERT INTO t VALUES (7, 7)").await;
+        assert_eq!(code, 1235, "{kind:?}: {message}");
+        sql::rollback(&mut app).await.unwrap();
+    }
+}
