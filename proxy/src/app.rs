@@ -7,7 +7,7 @@ use crate::{
     config::Config,
     http,
     metrics::Metrics,
-    net::tls,
+    net::{password_key::PasswordKey, tls},
     phase_two::Runner,
     session::{Door, SIGN_IN_LIMIT, Session},
     tasks,
@@ -39,6 +39,8 @@ pub struct Resource {
     pub analyses: Analyses,
     /// Who is bound to which transaction.
     pub bindings: Arc<Bindings>,
+    /// For passwords of clients without TLS.
+    pub password_key: Arc<PasswordKey>,
     /// Rows that a local transaction may change.
     pub max_rows: usize,
     /// How long a COMMIT queues for global locks.
@@ -74,6 +76,7 @@ pub async fn run(config: Config) -> Result<(), String> {
 
     let accepting = CancellationToken::new();
     let metrics = Arc::new(Metrics::default());
+    let password_key = Arc::new(PasswordKey::default());
     let mut ready = String::from("atone-proxy ready");
     for database in &config.databases {
         let Some(backend) = backends.get(&database.name) else { continue };
@@ -82,6 +85,7 @@ pub async fn run(config: Config) -> Result<(), String> {
             coordinator: client.clone(),
             analyses: Analyses::default(),
             bindings: bindings.clone(),
+            password_key: password_key.clone(),
             max_rows: config.max_rows,
             lock_wait: Duration::from_millis(config.lock_wait_timeout_ms),
         });
@@ -234,7 +238,12 @@ impl Entrance {
         };
         // Latency matters more than full segments; a failure only costs speed.
         let _ = (socket.set_nodelay(true), database.set_nodelay(true));
-        let door = Door { acceptor: self.acceptor.as_ref(), connector: &self.connector, host: &account.host };
+        let door = Door {
+            acceptor: self.acceptor.as_ref(),
+            connector: &self.connector,
+            key: &self.resource.password_key,
+            host: &account.host,
+        };
         match tokio::time::timeout(SIGN_IN_LIMIT, door.sign_in(socket, database)).await {
             Ok(Ok(Some(c))) => {
                 let _counted = self.metrics.session();

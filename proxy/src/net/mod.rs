@@ -1,6 +1,7 @@
 //! Sockets: plain or TLS, with one reused buffer per direction.
 
 mod packets;
+pub mod password_key;
 mod stream;
 pub mod tls;
 

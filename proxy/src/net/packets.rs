@@ -71,6 +71,27 @@ impl Packets {
         self.buffer.split_to(length).freeze()
     }
 
+    /// Reads one frame and nothing behind it: a client that asks for TLS may send the handshake's first bytes along.
+    pub async fn lone_packet(&mut self, limit: usize) -> io::Result<Packet> {
+        self.fill_exactly(HEADER).await?;
+        let (length, _) = header(&self.buffer).unwrap_or_default();
+        if length > limit.min(MAX_PAYLOAD - 1) {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, format!("a packet over {limit} bytes")));
+        }
+        self.fill_exactly(HEADER + length).await?;
+        self.packet(limit).await
+    }
+
+    async fn fill_exactly(&mut self, length: usize) -> io::Result<()> {
+        while self.buffer.len() < length {
+            let missing = (length - self.buffer.len()) as u64;
+            if (&mut self.stream).take(missing).read_buf(&mut self.buffer).await? == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+        }
+        Ok(())
+    }
+
     /// Reads a whole payload of at most `limit` bytes.
     pub async fn packet(&mut self, limit: usize) -> io::Result<Packet> {
         let mut whole: Option<BytesMut> = None;

@@ -1,13 +1,15 @@
 //! Signing in. The database's greeting and the client's answer pass through, so that the database alone decides
 //! who gets in; only TLS and compression are ours to settle.
 
-use super::failure::Failure;
+use super::{
+    exchange::{Exchange, legs},
+    failure::Failure,
+};
 use crate::{
-    net::{Packets, Stream, tls},
+    net::{Packets, Stream, password_key::PasswordKey, tls},
     wire::{
+        auth::Method,
         greeting::{Answer, Greeting, set_tls},
-        packet,
-        reply::OkPacket,
     },
 };
 use std::{io, time::Duration};
@@ -17,7 +19,7 @@ use tokio_rustls::{TlsAcceptor, TlsConnector};
 /// Signing in takes no longer than this.
 pub const SIGN_IN_LIMIT: Duration = Duration::from_secs(30);
 /// No packet of signing in is larger.
-const PACKET_LIMIT: usize = 1 << 20;
+pub(super) const PACKET_LIMIT: usize = 1 << 20;
 
 /// Both sides, signed in.
 pub struct Connected {
@@ -27,6 +29,8 @@ pub struct Connected {
     pub database: Packets,
     /// What they agreed on.
     pub answer: Answer,
+    /// How the client signed in.
+    pub method: Method,
     /// The server's status flags.
     pub status: u16,
 }
@@ -37,6 +41,8 @@ pub struct Door<'a> {
     pub acceptor: Option<&'a TlsAcceptor>,
     /// For the database.
     pub connector: &'a TlsConnector,
+    /// For passwords, where only the database's side is encrypted.
+    pub key: &'a PasswordKey,
     /// The database's host name.
     pub host: &'a str,
 }
@@ -53,7 +59,7 @@ impl Door<'_> {
             return Ok(None);
         };
         client.send(&greeting.for_client(self.acceptor.is_some()), 0).await?;
-        let mut reply = client.packet(PACKET_LIMIT).await?;
+        let mut reply = client.lone_packet(PACKET_LIMIT).await?;
         let mut answer =
             Answer::read(&reply.payload).ok_or_else(|| malformed("not an answer of the 4.1 protocol"))?;
         if answer.tls_request {
@@ -68,21 +74,31 @@ impl Door<'_> {
         }
         // Some clients set flags that were not offered; the server uses what both have.
         answer.capabilities &= greeting.capabilities();
-        // The database's side is encrypted exactly when the client's is and the database can: a password in clear
-        // text, which some methods send under TLS, then never travels on a bare wire, and none is asked for twice.
-        let encrypt = client.is_tls() && greeting.offers_tls();
         let mut own = reply.payload.to_vec();
-        set_tls(&mut own, encrypt);
+        set_tls(&mut own, greeting.offers_tls());
         let mut sequence = 1;
-        if encrypt {
+        if greeting.offers_tls() {
             database.send(&own[..32], sequence).await?;
             sequence += 1;
             database = self.connect_tls(database).await?;
         }
+        let plugin = answer.plugin.as_deref().unwrap_or(greeting.plugin());
+        let mut method = Method::new(plugin, greeting.nonce());
+        if !method.first_may_pass(legs(&client, &database)) {
+            client.send(&Failure::bare_wire().payload(), reply.sequence.wrapping_add(1)).await?;
+            return Ok(None);
+        }
         database.send(&own, sequence).await?;
-        let shift = reply.sequence.wrapping_sub(sequence);
-        let status = exchange(&mut client, &mut database, shift).await?;
-        Ok(status.map(|status| Connected { client, database, answer, status }))
+        let exchange = Exchange {
+            client: &mut client,
+            to_client: reply.sequence.wrapping_add(1),
+            database: &mut database,
+            to_database: sequence.wrapping_add(1),
+            key: self.key,
+            method: &mut method,
+        };
+        let status = exchange.run().await?;
+        Ok(status.map(|status| Connected { client, database, answer, method, status }))
     }
 
     async fn accept_tls(&self, client: Packets) -> io::Result<Packets> {
@@ -102,51 +118,4 @@ impl Door<'_> {
 
 fn malformed(what: &'static str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, what)
-}
-
-/// Does the server ask for the password itself, which clients send as it is when they are on TLS?
-fn asks_for_password(word: &[u8]) -> bool {
-    let plugin = word.strip_prefix(&[0xfe]).map(|rest| rest.split(|b| *b == 0).next().unwrap_or_default());
-    let clear = plugin.is_some_and(|p| matches!(p, b"mysql_clear_password" | b"sha256_password" | b"dialog"));
-    clear || word == [0x01, 0x04]
-}
-
-/// Passes packets of authentication both ways until the database says OK (its status flags) or ERR (None). `shift` is
-/// how much further the client's numbering is.
-pub async fn exchange(client: &mut Packets, database: &mut Packets, shift: u8) -> io::Result<Option<u16>> {
-    let bare = client.is_tls() && !database.is_tls();
-    loop {
-        tokio::select! {
-            more = client.fill() => if !more? { return Err(io::ErrorKind::UnexpectedEof.into()) },
-            more = database.fill() => if !more? { return Err(io::ErrorKind::UnexpectedEof.into()) },
-        }
-        while whole(client.arrived()) {
-            let answer = client.packet(PACKET_LIMIT).await?;
-            database.send(&answer.payload, answer.sequence.wrapping_sub(shift)).await?;
-        }
-        while whole(database.arrived()) {
-            let word = database.packet(PACKET_LIMIT).await?;
-            if bare && asks_for_password(&word.payload) {
-                client.send(&Failure::bare_wire().payload(), word.sequence.wrapping_add(shift)).await?;
-                return Ok(None);
-            }
-            client.send(&word.payload, word.sequence.wrapping_add(shift)).await?;
-            match word.payload.first() {
-                Some(0x00) => {
-                    let ok = OkPacket::read(&word.payload).ok_or_else(|| malformed("a short OK packet"))?;
-                    return Ok(Some(ok.status));
-                }
-                Some(0xff) => return Ok(None),
-                _ => {}
-            }
-        }
-        if client.arrived().len().max(database.arrived().len()) > PACKET_LIMIT {
-            return Err(malformed("an authentication packet over 1 MiB"));
-        }
-    }
-}
-
-/// Is a whole frame there?
-fn whole(bytes: &[u8]) -> bool {
-    packet::header(bytes).is_some_and(|(length, _)| bytes.len() >= packet::HEADER + length)
 }

@@ -63,8 +63,15 @@ impl Failure {
 
     /// A password would travel unencrypted.
     pub fn bare_wire() -> Self {
-        let what = "the database has no TLS, and this account's way to sign in would send the password over a bare wire. \
-            Connect to the proxy without TLS, or give the database a certificate";
+        let what = "the client and the database are not both on TLS, and this way to sign in cannot be carried from one \
+            to the other without a password on a bare wire. Use TLS on both sides or on none, or the account's usual plugin";
+        Self::new(1045, "28000", what)
+    }
+
+    /// A password was encrypted with a key that we do not have.
+    pub fn foreign_key() -> Self {
+        let what = "the client encrypted the password with another public key than the proxy's. Let the client ask \
+            for the key (get-server-public-key, allowPublicKeyRetrieval), or use TLS";
         Self::new(1045, "28000", what)
     }
 

@@ -8,6 +8,7 @@ mod bound;
 mod connect;
 mod control;
 mod echo;
+mod exchange;
 mod failure;
 mod relay;
 mod settings;
@@ -23,7 +24,7 @@ use crate::{
     bindings::Binding,
     branch::Branch,
     net::Packets,
-    wire::{capability, command, packet, params, scan},
+    wire::{auth::Method, capability, command, greeting, packet, params, scan},
 };
 use bytes::Bytes;
 use echo::Echo;
@@ -70,6 +71,8 @@ pub struct Session {
     resource: Arc<Resource>,
     client: Packets,
     backside: Backside,
+    /// How the client signed in.
+    method: Method,
     /// The server's last word on autocommit and open transactions.
     status: u16,
     /// None: they may have changed since they were last asked.
@@ -109,12 +112,13 @@ impl Command {
 impl Session {
     /// A session that has been signed in.
     pub fn new(resource: Arc<Resource>, connected: Connected) -> Self {
-        let Connected { client, database, answer, status } = connected;
+        let Connected { client, database, answer, method, status } = connected;
         let backside = Backside::new(database, answer.capabilities, resource.max_rows, IMAGE_BYTES);
         Self {
             resource,
             client,
             backside,
+            method,
             status,
             settings: None,
             statements: Statements::default(),
@@ -330,8 +334,21 @@ impl Session {
         }
         (self.statements, self.tables_locked) = (Statements::default(), false);
         self.note_effect(scan::Effect::Everything);
+        let plugin = greeting::plugin_of_change_user(&command.payload).unwrap_or_default();
+        self.method = Method::new(plugin, self.method.nonce());
+        if !self.method.first_may_pass(exchange::legs(&self.client, &self.backside.packets)) {
+            return self.fail(&Failure::bare_wire()).await;
+        }
         self.backside.packets.write(&command.frames).await?;
-        match connect::exchange(&mut self.client, &mut self.backside.packets, 0).await? {
+        let exchange = exchange::Exchange {
+            client: &mut self.client,
+            to_client: 1,
+            database: &mut self.backside.packets,
+            to_database: 1,
+            key: &self.resource.password_key,
+            method: &mut self.method,
+        };
+        match exchange.run().await? {
             Some(status) => {
                 self.status = status;
                 Ok(())

@@ -9,6 +9,7 @@ use super::{
 /// A flag of the low half, which MariaDB clears to say that its own flags follow.
 const LONG_PASSWORD: u32 = 1;
 const SECURE_CONNECTION: u32 = 1 << 15;
+const PLUGIN_AUTH: u32 = 1 << 19;
 const AUTH_LENENC: u32 = 1 << 21;
 
 /// A server's greeting and where its capability flags stand.
@@ -16,6 +17,8 @@ const AUTH_LENENC: u32 = 1 << 21;
 pub struct Greeting {
     payload: Vec<u8>,
     low_at: usize,
+    nonce: Vec<u8>,
+    plugin: Vec<u8>,
 }
 
 impl Greeting {
@@ -26,10 +29,25 @@ impl Greeting {
             return None;
         }
         reader.until_zero()?;
-        reader.take(4 + 8 + 1)?;
+        reader.take(4)?;
+        let mut nonce = reader.take(8)?.to_vec();
+        reader.byte()?;
         let low_at = payload.len() - reader.0.len();
         reader.take(2 + 1 + 2 + 2 + 1 + 10)?;
-        Some(Self { payload, low_at })
+        nonce.extend(reader.take(12.min(reader.0.len()))?);
+        reader.byte();
+        let plugin = reader.until_zero().unwrap_or(reader.0).to_vec();
+        Some(Self { payload, low_at, nonce, plugin })
+    }
+
+    /// The challenge for the client's first answer.
+    pub fn nonce(&self) -> &[u8] {
+        &self.nonce
+    }
+
+    /// The server's usual way to sign in.
+    pub fn plugin(&self) -> &[u8] {
+        &self.plugin
     }
 
     /// The server's capabilities.
@@ -72,6 +90,8 @@ pub struct Answer {
     pub mariadb_capabilities: u32,
     /// The default schema asked for.
     pub schema: Option<Vec<u8>>,
+    /// The way to sign in that it answers in; None is the server's.
+    pub plugin: Option<Vec<u8>>,
     /// It is only a request to begin TLS.
     pub tls_request: bool,
 }
@@ -88,7 +108,7 @@ impl Answer {
         let own = reader.number(4)? as u32;
         let mariadb_capabilities = if capabilities & LONG_PASSWORD == 0 { own } else { 0 };
         let tls_request = reader.0.is_empty();
-        let mut schema = None;
+        let (mut schema, mut plugin) = (None, None);
         if !tls_request {
             reader.until_zero()?;
             if capabilities & AUTH_LENENC != 0 {
@@ -102,9 +122,23 @@ impl Answer {
             if capabilities & CONNECT_WITH_DB != 0 {
                 schema = reader.until_zero().map(<[u8]>::to_vec);
             }
+            if capabilities & PLUGIN_AUTH != 0 {
+                plugin = reader.until_zero().map(<[u8]>::to_vec);
+            }
         }
-        Some(Self { capabilities, mariadb_capabilities, schema, tls_request })
+        Some(Self { capabilities, mariadb_capabilities, schema, plugin, tls_request })
     }
+}
+
+/// The way to sign in that a COM_CHANGE_USER answers in.
+pub fn plugin_of_change_user(payload: &[u8]) -> Option<&[u8]> {
+    let mut reader = Reader(payload.get(1..)?);
+    reader.until_zero()?;
+    let length = reader.byte()?;
+    reader.take(usize::from(length))?;
+    reader.until_zero()?;
+    reader.take(2)?;
+    reader.until_zero()
 }
 
 /// Sets or clears the TLS flag in an answer.

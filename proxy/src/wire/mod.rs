@@ -2,6 +2,7 @@
 //!
 //! Only what the proxy must understand is read; everything else is counted and passed on.
 
+pub mod auth;
 pub mod capability;
 pub mod command;
 pub mod greeting;

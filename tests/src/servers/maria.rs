@@ -20,13 +20,23 @@ impl Maria {
 
     /// Starts one.
     pub fn start_with(durability: Durability) -> Result<Database> {
+        Self::start_as(durability, &[])
+    }
+
+    /// Starts one with more flags and lazy commits.
+    pub fn start_with_flags(flags: &[&str]) -> Result<Database> {
+        Self::start_as(Durability::Lazy, flags)
+    }
+
+    fn start_as(durability: Durability, flags: &[&str]) -> Result<Database> {
+        let flags: Vec<String> = flags.iter().map(|flag| (*flag).to_owned()).collect();
         let programs = mariadb::programs()?;
         let template =
             mariadb::template(&version(&programs.server)?, |dir| make_users(&programs.server, dir))?;
         let dir = Scratch::new("mariadb")?;
         copy(&template.join("data"), &dir.join("data"))?;
         let (port, folder) = (ports::free(), dir.path().to_owned());
-        let start = move || run(&programs.server, &folder, port, durability, &[]);
+        let start = move || run(&programs.server, &folder, port, durability, &flags);
         let (process, client) = (start()?, Client::Maria(programs.client));
         Ok(Database { kind: Kind::Maria, port, process, dir, client, run: Box::new(start) })
     }

@@ -21,6 +21,16 @@ impl MySql {
 
     /// Starts one.
     pub fn start_with(durability: Durability) -> Result<Database> {
+        Self::start_as(durability, &[])
+    }
+
+    /// Starts one with more flags and lazy commits.
+    pub fn start_with_flags(flags: &[&str]) -> Result<Database> {
+        Self::start_as(Durability::Lazy, flags)
+    }
+
+    fn start_as(durability: Durability, flags: &[&str]) -> Result<Database> {
+        let flags: Vec<String> = flags.iter().map(|flag| (*flag).to_owned()).collect();
         let chroot = Chroot::find()?;
         let template = template(&chroot)?;
         let name = unique("server");
@@ -28,7 +38,7 @@ impl MySql {
         std::fs::create_dir_all(dir.path()).or_fail(dir.path().display())?;
         copy(&template.join("data"), &dir.join("data"))?;
         let (port, inside) = (ports::free(), chroot.clone());
-        let start = move || run(&inside, &name, port, durability, &[]);
+        let start = move || run(&inside, &name, port, durability, &flags);
         let (process, client) = (start()?, Client::MySql(chroot));
         Ok(Database { kind: Kind::MySql, port, process, dir, client, run: Box::new(start) })
     }

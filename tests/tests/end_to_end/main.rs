@@ -17,5 +17,6 @@ mod secrecy;
 mod session;
 mod slips;
 mod statements;
+mod tls;
 mod transparent;
 mod types;
