@@ -22,11 +22,21 @@ impl MySql {
     /// Starts one.
     pub fn start_with(durability: Durability) -> Result<Database> {
         let chroot = Chroot::find()?;
-        let template = template(&chroot)?;
+        Self::start_from(&template(&chroot)?.join("data"), durability)
+    }
+
+    /// Starts one on a copy of this data folder.
+    pub(super) fn start_from(data: &Path, durability: Durability) -> Result<Database> {
+        let chroot = Chroot::find()?;
         let name = unique("server");
         let dir = Scratch::adopt(chroot.outside(&name));
         std::fs::create_dir_all(dir.path()).or_fail(dir.path().display())?;
-        copy(&template.join("data"), &dir.join("data"))?;
+        copy(data, &dir.join("data"))?;
+        // Holds the server's identity: a copy makes its own.
+        let identity = dir.join("data/auto.cnf");
+        if identity.exists() {
+            std::fs::remove_file(&identity).or_fail(identity.display())?;
+        }
         let (port, inside) = (ports::free(), chroot.clone());
         let start = move || run(&inside, &name, port, durability, &[]);
         let (process, client) = (start()?, Client::MySql(chroot));
