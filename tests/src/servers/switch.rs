@@ -11,7 +11,7 @@ use tokio::runtime::Runtime;
 use tokio::sync::watch;
 
 /// Makes another frame of a client's frame, both with their headers.
-pub type Edit = fn(Vec<u8>) -> Vec<u8>;
+pub type Edit = Arc<dyn Fn(Vec<u8>) -> Vec<u8> + Send + Sync>;
 
 /// The port; closed when dropped.
 pub struct Switch {
@@ -25,7 +25,7 @@ pub struct Switch {
 impl Switch {
     /// A port that leads to `target`.
     pub fn to(target: u16) -> Result<Self> {
-        Self::editing(target, |frame| frame)
+        Self::editing(target, Arc::new(|frame| frame))
     }
 
     /// A port that leads to `target`, and changes what clients say on the way.
@@ -41,7 +41,7 @@ impl Switch {
         runtime.spawn(async move {
             let Ok(listener) = TcpListener::from_std(listener) else { return };
             while let Ok((client, _)) = listener.accept().await {
-                let (target, mut cut) = (now.load(Relaxed), cuts.subscribe());
+                let (target, mut cut, edit) = (now.load(Relaxed), cuts.subscribe(), edit.clone());
                 tokio::spawn(async move {
                     let Ok(server) = TcpStream::connect(("127.0.0.1", target)).await else { return };
                     let _ = (client.set_nodelay(true), server.set_nodelay(true));
