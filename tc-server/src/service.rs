@@ -147,7 +147,7 @@ impl Session {
                 self.under_way.push(answer.boxed());
             }
             Ok(FromProxy::Settled { xid, branch, resource, primary }) => {
-                leader.settled(xid, branch, &resource, primary);
+                leader.settled(xid, branch, &resource, &primary);
             }
             Ok(FromProxy::Sees(resource)) => leader.sees(self.connected.id, resource),
             Ok(FromProxy::Report { task, outcome, primary }) => {

@@ -96,7 +96,7 @@ impl Leader {
     }
 
     /// A hint; worth remembering only for a live branch of an undecided transaction.
-    pub fn settled(&self, xid: Xid, branch: BranchId, resource: &str, primary: String) {
+    pub fn settled(&self, xid: Xid, branch: BranchId, resource: &str, primary: &str) {
         self.with(|state, memory| {
             let Some(tx) = state.transaction(xid).filter(|tx| tx.decision.is_none()) else { return };
             if tx.registered().any(|(id, b)| id == branch && b.resource == resource) {
@@ -144,7 +144,7 @@ fn conclude_one(
             Entry::Blocked { xid, branch, reason }
         }
         (TaskKind::Resolve, TaskOutcome::Committed) => {
-            memory.proxies.hint(xid, branch, &resource, primary.to_owned());
+            memory.proxies.hint(xid, branch, &resource, primary);
             memory.refresh(state, xid);
             memory.tell(xid);
             return;

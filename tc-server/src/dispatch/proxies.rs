@@ -63,17 +63,14 @@ impl Proxies {
         }
     }
 
-    /// Is this the primary now? The first that anybody names is.
-    pub fn is_primary(&mut self, resource: &str, primary: &str) -> bool {
-        if !self.primaries.contains_key(resource) {
-            self.see(resource, primary.to_owned());
-        }
+    /// Is this the primary now? Only a look can tell: while nobody has looked since the start, nothing is.
+    pub fn is_primary(&self, resource: &str, primary: &str) -> bool {
         self.primaries.get(resource).is_some_and(|now| now == primary)
     }
 
     /// A branch is locally committed on `primary`.
-    pub fn hint(&mut self, xid: Xid, branch: BranchId, resource: &str, primary: String) {
-        if self.is_primary(resource, &primary) {
+    pub fn hint(&mut self, xid: Xid, branch: BranchId, resource: &str, primary: &str) {
+        if self.is_primary(resource, primary) {
             self.hints.insert((xid, branch), resource.to_owned());
         }
     }
