@@ -218,3 +218,29 @@ async fn a_connection_that_is_left_on_the_old_primary_commits_nothing_there() {
         works(&scene, &new).await;
     }
 }
+
+#[tokio::test]
+async fn a_replica_is_not_used_before_it_is_promoted() {
+    for kind in Kind::ALL {
+        let mut scene = Scene::open(kind).await;
+        let (mut app, mut other) = (scene.app().await, scene.app_other().await);
+        let xid = both(&mut app, &mut other, 1).await;
+        let new = scene.old.twin().unwrap();
+        let mut dba = sql::connect(new.port(), SERVICE, None).await.unwrap();
+        dba.query_drop("SET GLOBAL read_only = 1").await.unwrap();
+        scene.switch.fail_over(new.port());
+        let refused = || {
+            let (_, health) = scene.proxy.http().get("/v1/health").unwrap();
+            health["refused"][kind.resource()].as_str().map(str::to_owned)
+        };
+        let why = wait::until("it is refused", async || refused().ok_or("it is not")).await;
+        assert!(why.contains("read-only"), "{why}");
+        let records: Option<String> =
+            dba.query_first("SELECT GROUP_CONCAT(status) FROM atone.undo_log").await.unwrap();
+        assert_eq!(records.as_deref(), Some("NORMAL"), "nothing was written to it");
+        dba.query_drop("SET GLOBAL read_only = 0").await.unwrap();
+        assert_eq!(sql::commit(&mut other).await.unwrap(), "committed", "{kind:?}, {xid}");
+        wait::until("it is used", async || refused().map_or(Ok(()), Err)).await;
+        works(&scene, &new).await;
+    }
+}
