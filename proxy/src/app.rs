@@ -11,6 +11,7 @@ use crate::{
     phase_two::Runner,
     session::{Door, SIGN_IN_LIMIT, Session},
     tasks,
+    watch::watch,
 };
 use atone_protocol::{Client, ClientOptions, Resource as Announced};
 use std::{
@@ -61,8 +62,10 @@ pub async fn run(config: Config) -> Result<(), String> {
     }
     refuse_twins(&backends)?;
     let (embedded, coordinators) = coordinator(&config).await?;
-    let resources =
-        backends.values().map(|b| Announced { name: b.name.clone(), primary: b.primary.clone() }).collect();
+    let resources = backends
+        .values()
+        .map(|b| Announced { name: b.name.clone(), primary: b.sight().primary.to_string() })
+        .collect();
     let (client, phase_two, driver) = Client::new(ClientOptions {
         coordinators,
         proxy: format!("atone-proxy-{}", std::process::id()),
@@ -73,6 +76,9 @@ pub async fn run(config: Config) -> Result<(), String> {
     let runner = Runner::new(client.clone(), backends.clone(), bindings.clone());
     tasks::spawn("coordinator connection", until(stop.clone(), driver));
     tasks::spawn("phase two", until(stop.clone(), runner.run(phase_two)));
+    for backend in backends.values() {
+        tasks::spawn("watch of a primary", until(stop.clone(), watch(backend.clone(), client.clone())));
+    }
 
     let accepting = CancellationToken::new();
     let metrics = Arc::new(Metrics::default());
@@ -104,7 +110,7 @@ pub async fn run(config: Config) -> Result<(), String> {
     let page = http::Page {
         coordinator: client.clone(),
         metrics: metrics.clone(),
-        backends: backends.keys().cloned().collect(),
+        backends: backends.values().cloned().collect(),
     };
     tasks::spawn("http", until(stop.clone(), http::serve(listener, page)));
     say(&ready).map_err(|e| format!("standard output: {e}"))?;
@@ -130,7 +136,7 @@ pub async fn run(config: Config) -> Result<(), String> {
 fn refuse_twins(backends: &BTreeMap<String, Arc<Backend>>) -> Result<(), String> {
     let mut seen = BTreeMap::new();
     for backend in backends.values() {
-        if let Some(other) = seen.insert(&backend.primary, &backend.name) {
+        if let Some(other) = seen.insert(backend.sight().primary, &backend.name) {
             return Err(format!(
                 "databases '{other}' and '{}' are one server; keep one of them",
                 backend.name

@@ -1,9 +1,9 @@
 //! Health and metrics of this proxy.
 
-use crate::metrics::Metrics;
+use crate::{backend::Backend, metrics::Metrics};
 use atone_protocol::Client;
 use axum::{Json, Router, extract::State, http::StatusCode, response::IntoResponse, routing::get};
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 use tokio::net::TcpListener;
 
 /// What the pages show.
@@ -14,7 +14,7 @@ pub struct Page {
     /// The counters.
     pub metrics: Arc<Metrics>,
     /// The resources served.
-    pub backends: Vec<String>,
+    pub backends: Vec<Arc<Backend>>,
 }
 
 /// Serves `GET /v1/health` and `GET /metrics`.
@@ -32,14 +32,25 @@ async fn health(State(page): State<Page>) -> impl IntoResponse {
         status: &'static str,
         coordinator_connected: bool,
         databases: Vec<String>,
+        /// Which server each database is now.
+        primaries: BTreeMap<String, String>,
+        /// Databases whose address leads to a server that cannot be theirs, and why.
+        refused: BTreeMap<String, String>,
     }
-    let connected = page.coordinator.connected();
-    let (code, status) = if connected {
-        (StatusCode::OK, "ready")
-    } else {
-        (StatusCode::SERVICE_UNAVAILABLE, "no coordinator")
+    let coordinator_connected = page.coordinator.connected();
+    let (mut primaries, mut refused) = (BTreeMap::new(), BTreeMap::new());
+    for backend in &page.backends {
+        let sight = backend.sight();
+        primaries.insert(backend.name.clone(), sight.primary.to_string());
+        refused.extend(sight.refused.map(|why| (backend.name.clone(), why)));
+    }
+    let (code, status) = match (coordinator_connected, refused.is_empty()) {
+        (true, true) => (StatusCode::OK, "ready"),
+        (true, false) => (StatusCode::SERVICE_UNAVAILABLE, "a database is refused"),
+        (false, _) => (StatusCode::SERVICE_UNAVAILABLE, "no coordinator"),
     };
-    (code, Json(Health { status, coordinator_connected: connected, databases: page.backends }))
+    let databases = primaries.keys().cloned().collect();
+    (code, Json(Health { status, coordinator_connected, databases, primaries, refused }))
 }
 
 async fn metrics(State(page): State<Page>) -> String {

@@ -13,6 +13,7 @@ mod net;
 mod phase_two;
 mod session;
 mod tasks;
+mod watch;
 mod wire;
 
 use clap::Parser;

@@ -147,9 +147,12 @@ impl Session {
                 self.under_way.push(answer.boxed());
             }
             Ok(FromProxy::Settled { xid, branch, resource, primary }) => {
-                leader.settled(xid, branch, &resource, primary);
+                leader.settled(xid, branch, &resource, &primary);
             }
-            Ok(FromProxy::Report(task, outcome)) => leader.report(self.connected.id, task, outcome),
+            Ok(FromProxy::Sees(resource)) => leader.sees(self.connected.id, resource),
+            Ok(FromProxy::Report { task, outcome, primary }) => {
+                leader.report(self.connected.id, task, outcome, &primary);
+            }
             Ok(FromProxy::Hello { .. }) => return Err(Status::invalid_argument("a second hello")),
             Err(error) if id != 0 => {
                 let refusal = Answer::Refused(Refusal::Invalid(error.to_string()));

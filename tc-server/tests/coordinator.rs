@@ -27,7 +27,7 @@ async fn commit_frees_the_locks_and_then_forgets_the_undo_record() {
     assert_eq!(client.register(register(two, branch(), &[3, 2], NOW)).await, Ok(1));
     let task = proxy.task().await;
     assert_eq!((task.xid, task.branch, task.kind), (one, b, TaskKind::Forget));
-    client.report(task.id, TaskOutcome::Done);
+    client.report(task.id, TaskOutcome::Done, "p1");
     until("phase two is finished", || async {
         let (_, page) = get(&running, &format!("/v1/transactions/{one}")).await;
         (page["timeline"].as_array()?.last()?["event"] == "finished").then_some(())
@@ -63,11 +63,11 @@ async fn rollback_undoes_a_resource_newest_first_and_resources_side_by_side() {
     now.sort_by(|a, b| a.resource.cmp(&b.resource));
     assert_eq!((now[0].branch, now[1].branch), (second, other));
     assert!(now.iter().all(|task| task.kind == TaskKind::RollBack));
-    client.report(now[0].id, TaskOutcome::Done);
+    client.report(now[0].id, TaskOutcome::Done, "p1");
     let last = proxy.task().await;
     assert_eq!(last.branch, first);
-    client.report(last.id, TaskOutcome::Done);
-    client.report(now[1].id, TaskOutcome::Done);
+    client.report(last.id, TaskOutcome::Done, "p1");
+    client.report(now[1].id, TaskOutcome::Done, "p1");
     assert_eq!(ended.await.unwrap(), Ok(TxStatus::RolledBack));
     assert_eq!(client.status(xid).await, Ok(Some((TxStatus::RolledBack, "asked".into()))));
     running.stop().await;
@@ -87,7 +87,7 @@ async fn a_blocked_rollback_waits_for_a_person_and_is_tried_again() {
     };
     let ended = rollback();
     let task = proxy.task().await;
-    client.report(task.id, TaskOutcome::Blocked("row 1 was changed".into()));
+    client.report(task.id, TaskOutcome::Blocked("row 1 was changed".into()), "p1");
     assert_eq!(ended.await.unwrap(), Ok(TxStatus::Blocked));
     let (_, page) = get(&running, &format!("/v1/transactions/{xid}")).await;
     assert_eq!(
@@ -96,9 +96,9 @@ async fn a_blocked_rollback_waits_for_a_person_and_is_tried_again() {
     );
     let ended = rollback();
     let task = proxy.task().await;
-    client.report(task.id, TaskOutcome::Retry("the database is away".into()));
+    client.report(task.id, TaskOutcome::Retry("the database is away".into()), "p1");
     let task = proxy.task().await;
-    client.report(task.id, TaskOutcome::Done);
+    client.report(task.id, TaskOutcome::Done, "p1");
     assert_eq!(ended.await.unwrap(), Ok(TxStatus::RolledBack));
     running.stop().await;
 }
@@ -123,17 +123,17 @@ async fn a_commit_asks_the_database_about_a_branch_without_a_valid_hint() {
     let ended = commit(sure);
     let task = proxy.task().await;
     assert_eq!((task.xid, task.kind), (sure, TaskKind::Resolve));
-    client.report(task.id, TaskOutcome::Committed { primary: "p1".into() });
+    client.report(task.id, TaskOutcome::Committed, "p1");
     assert_eq!(ended.await.unwrap(), Ok(TxStatus::Committed));
     let forget = proxy.task().await;
-    client.report(forget.id, TaskOutcome::Done);
+    client.report(forget.id, TaskOutcome::Done, "p1");
     // No hint: asked, and it can never commit.
     let ended = commit(unsure);
     let task = proxy.task().await;
-    client.report(task.id, TaskOutcome::Guarded);
+    client.report(task.id, TaskOutcome::Guarded, "p1");
     let undo = proxy.task().await;
     assert_eq!((undo.branch, undo.kind), (b2, TaskKind::RollBack));
-    client.report(undo.id, TaskOutcome::Done);
+    client.report(undo.id, TaskOutcome::Done, "p1");
     let refused = ended.await.unwrap();
     let Err(CallError::Refused(Refusal::Finished { status: TxStatus::RolledBack, reason })) = refused else {
         panic!("{refused:?}")
@@ -144,7 +144,7 @@ async fn a_commit_asks_the_database_about_a_branch_without_a_valid_hint() {
     let ended = commit(stale);
     let task = proxy.task().await;
     assert_eq!((task.xid, task.kind), (stale, TaskKind::Resolve));
-    client.report(task.id, TaskOutcome::Committed { primary: "p1".into() });
+    client.report(task.id, TaskOutcome::Committed, "p1");
     assert_eq!(ended.await.unwrap(), Ok(TxStatus::Committed));
     running.stop().await;
 }
@@ -183,7 +183,7 @@ async fn a_deadline_rolls_back_by_itself_and_says_so() {
     let (_, reason) = proxy.client.status(xid).await.unwrap().unwrap();
     assert_eq!(reason, "timed out after 3 s");
     let refused = proxy.client.commit(xid);
-    proxy.client.report(task.id, TaskOutcome::Done);
+    proxy.client.report(task.id, TaskOutcome::Done, "p1");
     let refused = refused.await;
     assert!(
         matches!(refused, Err(CallError::Refused(Refusal::Finished { status: TxStatus::RolledBack, .. }))),
@@ -208,7 +208,7 @@ async fn tasks_of_a_proxy_that_dies_go_to_another_at_once() {
     dying.kill();
     let again = heir.task().await;
     assert_eq!((again.branch, again.kind), (first.branch, first.kind));
-    heir.client.report(again.id, TaskOutcome::Done);
+    heir.client.report(again.id, TaskOutcome::Done, "p1");
     assert_eq!(heir.client.rollback(xid, "asked", LONG).await, Ok(TxStatus::RolledBack));
     running.stop().await;
 }
@@ -248,10 +248,68 @@ async fn a_new_primary_makes_the_hints_of_the_old_one_void() {
     let task = other.task().await;
     assert_eq!((task.branch, task.kind), (b, TaskKind::Resolve));
     // The branch was lost in the failover: nothing else may be said than that.
-    other.client.report(task.id, TaskOutcome::Guarded);
+    other.client.report(task.id, TaskOutcome::Guarded, "p2");
     let task = other.task().await;
     assert_eq!(task.kind, TaskKind::RollBack);
-    other.client.report(task.id, TaskOutcome::Done);
+    other.client.report(task.id, TaskOutcome::Done, "p2");
     assert!(matches!(ended.await.unwrap(), Err(CallError::Refused(Refusal::Finished { .. }))));
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn a_failover_is_heard_of_while_everybody_stays_connected_and_coming_back_revives_no_hint() {
+    let directory = tempfile::tempdir().unwrap();
+    let running = start(directory.path()).await;
+    let mut proxy = Proxy::new(&running.grpc.to_string(), &["orders"], "p1");
+    let client = proxy.client.clone();
+    let (xid, b) = (begin(&client).await, branch());
+    client.register(register(xid, b, &[1], NOW)).await.unwrap();
+    client.settled(xid, b, "orders", "p1");
+    client.sees("orders", "p2");
+    // One that was late.
+    client.settled(xid, b, "orders", "p1");
+    client.sees("orders", "p1");
+    let ended = tokio::spawn({
+        let client = client.clone();
+        async move { client.commit(xid).await }
+    });
+    let task = proxy.task().await;
+    assert_eq!((task.branch, task.kind), (b, TaskKind::Resolve));
+    client.report(task.id, TaskOutcome::Committed, "p1");
+    assert_eq!(ended.await.unwrap(), Ok(TxStatus::Committed));
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn what_was_done_on_a_primary_of_former_times_is_done_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let running = start(directory.path()).await;
+    let mut proxy = Proxy::new(&running.grpc.to_string(), &["orders"], "p1");
+    let client = proxy.client.clone();
+    let (xid, b) = (begin(&client).await, branch());
+    client.register(register(xid, b, &[1], NOW)).await.unwrap();
+    let ended = tokio::spawn({
+        let client = client.clone();
+        async move { client.commit(xid).await }
+    });
+    // Asked on the old primary, answered after the new one was heard of.
+    for (place, outcome) in [("p1", TaskOutcome::Committed), ("p2", TaskOutcome::Guarded)] {
+        let task = proxy.task().await;
+        assert_eq!((task.branch, task.kind), (b, TaskKind::Resolve));
+        client.sees("orders", "p2");
+        client.report(task.id, outcome, place);
+    }
+    for (place, outcome) in [
+        ("p1", TaskOutcome::Done),
+        ("p1", TaskOutcome::Blocked("a row was changed".into())),
+        ("", TaskOutcome::Done),
+        ("p2", TaskOutcome::Done),
+    ] {
+        let task = proxy.task().await;
+        assert_eq!((task.branch, task.kind), (b, TaskKind::RollBack), "before {place}");
+        client.report(task.id, outcome, place);
+    }
+    assert!(matches!(ended.await.unwrap(), Err(CallError::Refused(Refusal::Finished { .. }))));
+    assert_eq!(client.status(xid).await.unwrap().unwrap().0, TxStatus::RolledBack);
     running.stop().await;
 }

@@ -26,7 +26,7 @@ fn ask(client: &Client, xid: Xid, keys: &'static [u64]) -> JoinHandle<Result<u64
 fn answering(running: &Running) -> Client {
     Proxy::new(&running.grpc.to_string(), &["orders"], "p1")
         .answering(|task| match task.kind {
-            atone_protocol::TaskKind::Resolve => TaskOutcome::Committed { primary: "p1".into() },
+            atone_protocol::TaskKind::Resolve => TaskOutcome::Committed,
             atone_protocol::TaskKind::RollBack | atone_protocol::TaskKind::Forget => TaskOutcome::Done,
         })
         .0

@@ -80,7 +80,7 @@ async fn kill_9_under_load_loses_nothing_that_was_answered() {
     let mut coordinator = Coordinator::spawn(directory.path(), "127.0.0.1:0");
     let grpc = coordinator.grpc.clone();
     let (client, _) = Proxy::new(&grpc, &["orders"], "p1").answering(|task| match task.kind {
-        atone_protocol::TaskKind::Resolve => TaskOutcome::Committed { primary: "p1".into() },
+        atone_protocol::TaskKind::Resolve => TaskOutcome::Committed,
         atone_protocol::TaskKind::RollBack | atone_protocol::TaskKind::Forget => TaskOutcome::Done,
     });
     let told: Told = Arc::default();
@@ -142,7 +142,7 @@ async fn survives(failpoint: &str) {
     let coordinator = Coordinator::spawn_with(directory.path(), "127.0.0.1:0", failpoint);
     let grpc = coordinator.grpc.clone();
     let (client, mut tasks) = Proxy::new(&grpc, &["orders"], "p1").answering(|task| match task.kind {
-        atone_protocol::TaskKind::Resolve => TaskOutcome::Committed { primary: "p1".into() },
+        atone_protocol::TaskKind::Resolve => TaskOutcome::Committed,
         atone_protocol::TaskKind::RollBack | atone_protocol::TaskKind::Forget => TaskOutcome::Done,
     });
     let work = tokio::spawn(async move {

@@ -32,7 +32,7 @@ async fn a_restart_keeps_everything_and_takes_up_what_was_not_finished() {
     let client = proxy.client.clone();
     let task = proxy.task().await;
     assert_eq!((task.branch, task.kind), (b2, TaskKind::RollBack));
-    client.report(task.id, TaskOutcome::Done);
+    client.report(task.id, TaskOutcome::Done, "p1");
     assert_eq!(client.rollback(undone, "again", LONG).await, Ok(TxStatus::RolledBack));
     let refused = client.register(register(kept, branch(), &[1], NOW)).await;
     assert!(matches!(refused, Err(CallError::Refused(Refusal::Conflict { holder, .. })) if holder == active));
@@ -41,7 +41,7 @@ async fn a_restart_keeps_everything_and_takes_up_what_was_not_finished() {
     let ended = tokio::spawn(async move { client.commit(active).await });
     let task = proxy.task().await;
     assert_eq!((task.branch, task.kind), (b1, TaskKind::Resolve));
-    proxy.client.report(task.id, TaskOutcome::Committed { primary: "p1".into() });
+    proxy.client.report(task.id, TaskOutcome::Committed, "p1");
     assert_eq!(ended.await.unwrap(), Ok(TxStatus::Committed));
     running.stop().await;
 }

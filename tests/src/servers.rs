@@ -13,8 +13,10 @@ pub mod mysql;
 mod ports;
 pub mod process;
 pub mod scratch;
+pub mod switch;
 
 pub use atone::{Coordinator, Proxy};
 pub use database::{Database, Durability, Kind};
 pub use maria::Maria;
 pub use mysql::MySql;
+pub use switch::Switch;

@@ -13,6 +13,11 @@ impl Grants {
         self.0.contains(account)
     }
 
+    /// Another server may know other privileges.
+    pub(super) fn forget(&self) {
+        self.0.clear();
+    }
+
     /// `account` is what CURRENT_USER() says: `user@host`.
     pub(super) async fn give(&self, conn: &mut Conn, account: &str) -> Result<(), String> {
         let (user, host) =

@@ -5,20 +5,22 @@
 mod catalogue;
 mod foreign_keys;
 mod grants;
+mod primary;
 mod privileges;
 mod schema;
 mod writers;
 
 pub use catalogue::{Catalogue, Entry};
 pub use foreign_keys::Reference;
+pub use primary::Sight;
 pub use schema::UNDO_LOG;
 
 use crate::config::{Account, Database};
-use mysql_async::{Conn, OptsBuilder, Pool, PoolConstraints, PoolOpts, prelude::Queryable};
+use mysql_async::{Conn, OptsBuilder, Pool, prelude::Queryable};
+use primary::{Pools, Primary};
 use std::{sync::Arc, time::Duration};
+use tokio::sync::Notify;
 
-/// Connections of the service account at once, per database.
-const POOL_LIMIT: usize = 12;
 /// How long a dead or absent server may keep anybody waiting for a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -38,12 +40,10 @@ pub struct Backend {
     pub account: Account,
     /// Its tables.
     pub catalogue: Catalogue,
-    /// Identity of the primary; hints made on another one are void.
-    pub primary: String,
-    /// For transactions; a connection is reset after each use.
-    pool: Pool,
-    /// For single statements, most of them questions to the catalogue.
-    questions: Pool,
+    /// Who it is now, and our connections to it.
+    primary: Primary,
+    /// Somebody has reason to look again.
+    doubted: Notify,
     grants: grants::Grants,
 }
 
@@ -74,7 +74,6 @@ pub enum BackendError {
 impl Backend {
     /// Connects, and creates or checks the schema `atone`.
     pub async fn open(config: &Database, account: Account) -> Result<Self, BackendError> {
-        let limits = PoolConstraints::new(0, POOL_LIMIT).unwrap_or_default();
         let options = OptsBuilder::default()
             .ip_or_hostname(account.host.clone())
             .tcp_port(account.port)
@@ -83,31 +82,86 @@ impl Backend {
             .prefer_socket(false)
             .tcp_nodelay(true)
             .setup(SETUP.to_vec());
-        let pool_options = PoolOpts::default().with_constraints(limits);
-        let pool = Pool::new(options.clone().pool_opts(pool_options.clone()));
-        // A single statement leaves nothing behind that a reset would have to take away.
-        let questions = Pool::new(options.pool_opts(pool_options.with_reset_connection(false)));
         let name = config.name.clone();
-        let mut conn = connect(&pool, &name).await?;
+        let mut conn = connected(Conn::new(options.clone()), &name).await?;
         privileges::check(&mut conn, &name).await?;
-        let primary = schema::prepare(&mut conn, &name).await?;
-        let version: Option<String> = conn
-            .query_first("SELECT VERSION()")
-            .await
-            .map_err(|source| BackendError::Database { name: name.clone(), source })?;
-        let catalogue = Catalogue::new(version.is_some_and(|v| v.contains("MariaDB")));
-        let grants = grants::Grants::default();
-        Ok(Self { name, account, catalogue, primary, pool, questions, grants })
+        schema::prepare(&mut conn, &name).await?;
+        let wrap = |source| BackendError::Database { name: name.clone(), source };
+        let version: Option<String> = conn.query_first("SELECT VERSION()").await.map_err(wrap)?;
+        let mariadb = version.is_some_and(|v| v.contains("MariaDB"));
+        let primary = Primary::new(name.clone(), options, mariadb, &mut conn).await.map_err(wrap)?;
+        let (catalogue, grants) = (Catalogue::new(mariadb), grants::Grants::default());
+        Ok(Self { name, account, catalogue, primary, doubted: Notify::new(), grants })
     }
 
-    /// A connection of the service account.
-    pub async fn connection(&self) -> Result<Conn, BackendError> {
-        connect(&self.pool, &self.name).await
+    /// Who the primary is, as far as is known.
+    pub fn sight(&self) -> Sight {
+        self.primary.sight()
     }
 
-    /// A connection of the service account for single statements outside a transaction: it is not reset after use.
-    pub async fn question(&self) -> Result<Conn, BackendError> {
-        connect(&self.questions, &self.name).await
+    /// What a connection asks to learn on which server it is.
+    pub fn identity(&self) -> &'static str {
+        self.primary.question()
+    }
+
+    /// Looks who the primary is.
+    pub async fn look(&self) -> Result<Sight, BackendError> {
+        self.look_unless(|_| false).await
+    }
+
+    async fn look_unless(&self, unless: impl Fn(&Sight) -> bool) -> Result<Sight, BackendError> {
+        if self.primary.look(unless).await? {
+            self.catalogue.forget();
+            self.grants.forget();
+        }
+        Ok(self.primary.sight())
+    }
+
+    /// Is this server, on which somebody is, the primary? When we know another, we look again.
+    pub async fn is_primary(&self, server: &str) -> Result<bool, BackendError> {
+        let same = |sight: &Sight| *sight.primary == *server && sight.refused.is_none();
+        if same(&self.primary.sight()) {
+            return Ok(true);
+        }
+        let sight = self.look_unless(same).await?;
+        match sight.refused {
+            Some(what) if *sight.primary == *server => {
+                Err(BackendError::Unfit { name: self.name.clone(), what })
+            }
+            _ => Ok(*sight.primary == *server),
+        }
+    }
+
+    /// A connection has broken: it may have been a failover.
+    pub fn doubt(&self) {
+        self.doubted.notify_one();
+    }
+
+    /// Waits until somebody doubts.
+    pub async fn doubted(&self) {
+        self.doubted.notified().await;
+    }
+
+    /// A connection of the service account to the primary, and who that is.
+    pub async fn connection(&self) -> Result<(Conn, Arc<str>), BackendError> {
+        self.connect(|pools| pools.transactions).await
+    }
+
+    /// The same for single statements outside a transaction: it is not reset after use.
+    pub async fn question(&self) -> Result<(Conn, Arc<str>), BackendError> {
+        self.connect(|pools| pools.questions).await
+    }
+
+    async fn connect(&self, pool: impl Fn(Pools) -> Pool) -> Result<(Conn, Arc<str>), BackendError> {
+        let (pools, primary) = self.primary.pools()?;
+        match connected(pool(pools).get_conn(), &self.name).await {
+            Err(error) if primary::is_elsewhere(&error) => {}
+            Err(error) => return Err(error),
+            Ok(conn) => return Ok((conn, primary)),
+        }
+        self.look_unless(|sight| sight.primary != primary).await?;
+        let (pools, primary) = self.primary.pools()?;
+        Ok((connected(pool(pools).get_conn(), &self.name).await?, primary))
     }
 
     /// The table of this name, fresh enough to trust; None when there is none.
@@ -115,7 +169,7 @@ impl Backend {
         if let Some(known) = self.catalogue.recent(schema, table) {
             return Ok(known);
         }
-        let mut conn = self.question().await?;
+        let (mut conn, _) = self.question().await?;
         self.catalogue.load(&mut conn, schema, table).await.map_err(|e| self.wrap(e))
     }
 
@@ -124,14 +178,14 @@ impl Backend {
         if let (false, Some(known)) = (now, self.catalogue.recent_writers()) {
             return Ok(known);
         }
-        let mut conn = self.question().await?;
+        let (mut conn, _) = self.question().await?;
         self.catalogue.load_writers(&mut conn).await.map_err(|e| self.wrap(e))
     }
 
     /// Are these tables still free of triggers and foreign keys that were not known when they were first touched?
     /// The name of one that is not.
     pub async fn changed(&self, tables: &[Arc<Entry>]) -> Result<Option<String>, BackendError> {
-        let mut conn = self.question().await?;
+        let (mut conn, _) = self.question().await?;
         for entry in tables {
             if !self.catalogue.unchanged(&mut conn, entry).await.map_err(|e| self.wrap(e))? {
                 self.catalogue.forget();
@@ -146,7 +200,7 @@ impl Backend {
         if self.grants.known(account) {
             return Ok(());
         }
-        let mut conn = self.connection().await?;
+        let (mut conn, _) = self.connection().await?;
         self.grants
             .give(&mut conn, account)
             .await
@@ -158,18 +212,18 @@ impl Backend {
         BackendError::Database { name: self.name.clone(), source }
     }
 
-    /// Closes the pool.
+    /// Closes the connections.
     pub async fn close(&self) {
-        for pool in [&self.pool, &self.questions] {
-            if let Err(error) = pool.clone().disconnect().await {
-                tracing::debug!(resource = %self.name, %error, "closing the service connections");
-            }
-        }
+        self.primary.close().await;
     }
 }
 
-async fn connect(pool: &Pool, name: &str) -> Result<Conn, BackendError> {
-    match tokio::time::timeout(CONNECT_TIMEOUT, pool.get_conn()).await {
+/// A connection, or that there was none in time.
+async fn connected(
+    connecting: impl Future<Output = Result<Conn, mysql_async::Error>>,
+    name: &str,
+) -> Result<Conn, BackendError> {
+    match tokio::time::timeout(CONNECT_TIMEOUT, connecting).await {
         Ok(Ok(conn)) => Ok(conn),
         Ok(Err(source)) => Err(BackendError::Database { name: name.to_owned(), source }),
         Err(_) => Err(BackendError::Timeout(name.to_owned())),

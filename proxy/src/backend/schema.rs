@@ -1,4 +1,5 @@
-//! The schema `atone` in each database server: created when missing, checked when there.
+//! The schema `atone` in each database server: created when missing, checked when there. On a server that takes
+//! another's place it must be there, since it came from that other.
 
 use super::BackendError;
 use mysql_async::{Conn, prelude::Queryable};
@@ -28,18 +29,36 @@ const CREATE: [&str; 3] = [
 const EXPECTED: &str = "xid char(26), branch_id bigint unsigned, part smallint unsigned, parts smallint unsigned, \
     status enum('NORMAL','GUARD','UNDONE'), record longblob, created_at timestamp(6)";
 
-/// Creates or checks everything; returns the primary's identity.
-pub(super) async fn prepare(conn: &mut Conn, name: &str) -> Result<String, BackendError> {
+/// Creates or checks everything, and records the resource's name.
+pub(super) async fn prepare(conn: &mut Conn, name: &str) -> Result<(), BackendError> {
     let database = |source| BackendError::Database { name: name.to_owned(), source };
-    let unfit = |what: String| BackendError::Unfit { name: name.to_owned(), what };
-    let there: Option<u8> = conn
-        .query_first("SELECT 1 FROM information_schema.TABLES WHERE TABLE_SCHEMA = 'atone' AND TABLE_NAME = 'resource'")
-        .await
-        .map_err(database)?;
-    if there.is_none() {
+    if !is_there(conn).await.map_err(database)? {
         for statement in CREATE {
             conn.query_drop(statement).await.map_err(database)?;
         }
+    }
+    // Two names for one server would split its lock space.
+    conn.exec_drop("INSERT IGNORE INTO atone.resource (one, name) VALUES (1, ?)", (name,))
+        .await
+        .map_err(database)?;
+    check(conn, name).await
+}
+
+async fn is_there(conn: &mut Conn) -> Result<bool, mysql_async::Error> {
+    let there: Option<u8> = conn
+        .query_first("SELECT 1 FROM information_schema.TABLES WHERE TABLE_SCHEMA = 'atone' AND TABLE_NAME = 'resource'")
+        .await?;
+    Ok(there.is_some())
+}
+
+/// Checks that all is there, and under this resource's name.
+pub(super) async fn check(conn: &mut Conn, name: &str) -> Result<(), BackendError> {
+    let database = |source| BackendError::Database { name: name.to_owned(), source };
+    let unfit = |what: String| BackendError::Unfit { name: name.to_owned(), what };
+    if !is_there(conn).await.map_err(database)? {
+        let what = "it has no table atone.resource, so that it was not made from the server that was here before. \
+            If it is to be a resource of its own, give it a name and an address of its own";
+        return Err(unfit(what.into()));
     }
     let columns: Vec<(String, String)> = conn
         .query(
@@ -58,30 +77,14 @@ pub(super) async fn prepare(conn: &mut Conn, name: &str) -> Result<String, Backe
             found.join(", ")
         )));
     }
-    record_name(conn, name).await.map_err(database)?.map_err(unfit)?;
-    identity(conn).await.map_err(database)
-}
-
-/// Two names for one server would split its lock space.
-async fn record_name(conn: &mut Conn, name: &str) -> Result<Result<(), String>, mysql_async::Error> {
-    conn.exec_drop("INSERT IGNORE INTO atone.resource (one, name) VALUES (1, ?)", (name,)).await?;
-    let known: Option<String> = conn.query_first("SELECT name FROM atone.resource WHERE one = 1").await?;
-    Ok(match known {
+    let known: Option<String> =
+        conn.query_first("SELECT name FROM atone.resource WHERE one = 1").await.map_err(database)?;
+    match known {
         Some(known) if known == name => Ok(()),
-        Some(known) => Err(format!(
+        Some(known) => Err(unfit(format!(
             "this server is already known as '{known}', and one server must have one name everywhere. \
              Set database.name = \"{known}\""
-        )),
-        None => Err("atone.resource is empty although it was just written".into()),
-    })
-}
-
-async fn identity(conn: &mut Conn) -> Result<String, mysql_async::Error> {
-    let uuid: Option<(String, String)> = conn.query_first("SHOW VARIABLES LIKE 'server_uuid'").await?;
-    if let Some((_, uuid)) = uuid {
-        return Ok(uuid);
+        ))),
+        None => Err(unfit("atone.resource is empty, so that nobody can tell which resource this is".into())),
     }
-    // MariaDB has no identity of its own.
-    let parts = "SELECT CONCAT_WS(':', @@hostname, @@port, @@server_id, @@datadir)";
-    Ok(conn.query_first(parts).await?.unwrap_or_default())
 }

@@ -63,6 +63,8 @@ pub enum SettleError {
     LostUncommitted,
     /// The connection was lost while committing; it is not known yet what happened.
     InDoubt,
+    /// The application's connection is to a server that is not the primary any more; it was rolled back.
+    Elsewhere,
     /// The proxy misunderstood something; it was rolled back.
     Malformed(&'static str),
 }
@@ -81,6 +83,8 @@ pub struct Settler<'a> {
     pub backend: &'a Backend,
     /// The coordinator.
     pub coordinator: &'a Client,
+    /// The server that it is connected to.
+    pub primary: &'a str,
     /// The global transaction.
     pub xid: Xid,
     /// How long to queue for locks.
@@ -93,6 +97,10 @@ impl Settler<'_> {
     /// Settles the branch; `commit` is the statement that commits locally. After an error the local transaction is
     /// rolled back, unless the connection was lost.
     pub async fn settle(&mut self, mut branch: Branch, commit: &str) -> Result<Settlement, SettleError> {
+        if *self.backend.sight().primary != *self.primary {
+            self.undo_locally().await;
+            return Err(SettleError::Elsewhere);
+        }
         let id = branch.id;
         let mut registered = false;
         let prepared = self.prepare(&mut branch, &mut registered).await;
@@ -237,7 +245,7 @@ impl Settler<'_> {
                 Err(self.refused_by_database(id, error).await)
             }
             Ok([Answer::Ok(..), Answer::Ok(_, payload)]) => {
-                self.hint(id);
+                self.hint(id, self.primary);
                 Ok(Settlement::Committed(payload.clone()))
             }
             // An error as the answer to COMMIT is rare and says little: the database itself is asked.
@@ -249,8 +257,9 @@ impl Settler<'_> {
         }
     }
 
-    fn hint(&self, id: BranchId) {
-        self.coordinator.settled(self.xid, id, &self.backend.name, &self.backend.primary);
+    /// True of the server that acknowledged the COMMIT, and of no other.
+    fn hint(&self, id: BranchId, primary: &str) {
+        self.coordinator.settled(self.xid, id, &self.backend.name, primary);
     }
 
     async fn refused_by_database(&mut self, id: BranchId, error: ServerError) -> SettleError {
@@ -270,13 +279,22 @@ impl Settler<'_> {
         let (xid, asked) = (self.xid, Instant::now());
         tracing::warn!(%xid, branch = %id, resource = %self.backend.name, "the answer to a local COMMIT was lost; finding out");
         while asked.elapsed() < IN_DOUBT_LIMIT {
-            match tokio::time::timeout(IN_DOUBT_LIMIT, resolve(self.backend, xid, id)).await {
-                Ok(Ok(Probe::Committed)) => {
-                    self.hint(id);
+            // It may have been a failover, after which the old server must not be asked, even if it answers.
+            let resolved = async {
+                let sight = self.backend.look().await?;
+                self.coordinator.sees(&self.backend.name, &sight.primary);
+                resolve(self.backend, xid, id).await
+            };
+            match tokio::time::timeout(IN_DOUBT_LIMIT, resolved).await {
+                Ok(Ok((Probe::Committed, primary))) => {
+                    self.hint(id, &primary);
                     return Ok(Settlement::CommittedUnheard);
                 }
-                Ok(Ok(Probe::Guarded | Probe::Undone)) => {
-                    self.report_failed(id);
+                Ok(Ok((Probe::Guarded | Probe::Undone, primary))) => {
+                    // On another server than it ran on it is only lost: the coordinator asks there once more.
+                    if *primary == *self.primary {
+                        self.report_failed(id);
+                    }
                     return Err(SettleError::LostUncommitted);
                 }
                 Ok(Err(error)) => {

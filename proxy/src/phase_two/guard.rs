@@ -6,7 +6,7 @@
 use crate::backend::{Backend, BackendError, UNDO_LOG};
 use atone_protocol::{BranchId, Xid};
 use mysql_async::{Conn, prelude::Queryable};
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 /// What the guard insert found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,23 +22,28 @@ pub enum Probe {
 /// A guard insert that waits this long waits for an open transaction of a dead client.
 const ZOMBIE_AFTER: Duration = Duration::from_secs(2);
 
-/// Decides an unknown branch.
-pub async fn resolve(backend: &Backend, xid: Xid, branch: BranchId) -> Result<Probe, BackendError> {
-    let mut conn = backend.connection().await?;
+/// Decides an unknown branch; on which primary is part of the answer, which says nothing of another.
+pub async fn resolve(
+    backend: &Backend,
+    xid: Xid,
+    branch: BranchId,
+) -> Result<(Probe, Arc<str>), BackendError> {
+    let (mut conn, primary) = backend.connection().await?;
     conn.query_drop("START TRANSACTION").await.map_err(|e| backend.wrap(e))?;
-    let probe = place(backend, &mut conn, xid, branch).await?;
+    let probe = place(backend, &mut conn, &primary, xid, branch).await?;
     conn.query_drop("COMMIT").await.map_err(|e| backend.wrap(e))?;
-    Ok(probe)
+    Ok((probe, primary))
 }
 
 /// The guard insert inside an open transaction; the row found or made is locked by it.
 pub(super) async fn place(
     backend: &Backend,
     tx: &mut Conn,
+    primary: &str,
     xid: Xid,
     branch: BranchId,
 ) -> Result<Probe, BackendError> {
-    insert(backend, tx, xid, branch).await?;
+    insert(backend, tx, primary, xid, branch).await?;
     if tx.affected_rows() == 1 {
         return Ok(Probe::Guarded);
     }
@@ -59,7 +64,13 @@ pub(super) async fn place(
 }
 
 /// The insert; whoever keeps it waiting for long is ended.
-async fn insert(backend: &Backend, tx: &mut Conn, xid: Xid, branch: BranchId) -> Result<(), BackendError> {
+async fn insert(
+    backend: &Backend,
+    tx: &mut Conn,
+    primary: &str,
+    xid: Xid,
+    branch: BranchId,
+) -> Result<(), BackendError> {
     let waiter = tx.id();
     let insert = tx.exec_drop(
         format!("INSERT IGNORE INTO {UNDO_LOG} (xid, branch_id, part, parts, status, record) VALUES (?, ?, 0, 0, 'GUARD', '')"),
@@ -69,13 +80,13 @@ async fn insert(backend: &Backend, tx: &mut Conn, xid: Xid, branch: BranchId) ->
     loop {
         tokio::select! {
             done = &mut insert => return done.map_err(|e| backend.wrap(e)),
-            () = tokio::time::sleep(ZOMBIE_AFTER) => end_zombie(backend, waiter, xid).await,
+            () = tokio::time::sleep(ZOMBIE_AFTER) => end_zombie(backend, waiter, primary, xid).await,
         }
     }
 }
 
 /// Kills the session whose open transaction holds the undo row that our guard insert waits for.
-async fn end_zombie(backend: &Backend, waiter: u32, xid: Xid) {
+async fn end_zombie(backend: &Backend, waiter: u32, primary: &str, xid: Xid) {
     // Never one of the proxies' own: it is about to finish this very branch.
     const MYSQL: &str = "SELECT b.trx_mysql_thread_id FROM performance_schema.data_lock_waits w \
         JOIN information_schema.innodb_trx b ON b.trx_id = w.BLOCKING_ENGINE_TRANSACTION_ID \
@@ -87,7 +98,11 @@ async fn end_zombie(backend: &Backend, waiter: u32, xid: Xid) {
         JOIN information_schema.innodb_trx r ON r.trx_id = w.requesting_trx_id \
         JOIN information_schema.PROCESSLIST p ON p.ID = b.trx_mysql_thread_id \
         WHERE r.trx_mysql_thread_id = ? AND p.USER <> ?";
-    let Ok(mut conn) = backend.connection().await else { return };
+    let Ok((mut conn, here)) = backend.connection().await else { return };
+    // On another server the waiter's number is somebody else's.
+    if *here != *primary {
+        return;
+    }
     let mut holders: Result<Vec<u64>, _> = conn.exec(MYSQL, (waiter, &backend.account.user)).await;
     if holders.is_err() {
         holders = conn.exec(MARIADB, (waiter, &backend.account.user)).await;

@@ -6,6 +6,7 @@ mod guard;
 mod restore;
 mod runner;
 mod sweep;
+mod under_way;
 
 pub use guard::{Probe, resolve};
 pub use runner::Runner;

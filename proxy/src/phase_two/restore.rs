@@ -39,13 +39,27 @@ const DATA_ERRORS: [u16; 11] = [1022, 1048, 1062, 1146, 1216, 1217, 1451, 1452, 
 /// Those of them that another order of steps may mend: keys taken, rows pointed at, rows pointed to.
 const ORDER_ERRORS: [u16; 6] = [1022, 1062, 1216, 1217, 1451, 1452];
 
-/// Undoes the branch. An error means: try again later.
-pub(super) async fn restore(backend: &Backend, xid: Xid, branch: BranchId) -> Result<Restored, BackendError> {
-    let mut conn = backend.connection().await?;
+/// Undoes the branch, on the primary that is named. An error means: try again later.
+pub(super) async fn restore(
+    backend: &Backend,
+    xid: Xid,
+    branch: BranchId,
+) -> Result<(Restored, Arc<str>), BackendError> {
+    let (mut conn, primary) = backend.connection().await?;
+    Ok((restore_on(backend, &mut conn, &primary, xid, branch).await?, primary))
+}
+
+async fn restore_on(
+    backend: &Backend,
+    conn: &mut Conn,
+    primary: &str,
+    xid: Xid,
+    branch: BranchId,
+) -> Result<Restored, BackendError> {
     conn.query_drop("START TRANSACTION").await.map_err(|e| backend.wrap(e))?;
     let undone = async {
-        if guard::place(backend, &mut conn, xid, branch).await? == Probe::Committed {
-            Undo { backend, tx: &mut conn, xid, branch }.run().await?;
+        if guard::place(backend, conn, primary, xid, branch).await? == Probe::Committed {
+            Undo { backend, tx: &mut *conn, xid, branch }.run().await?;
         }
         Ok(())
     };

@@ -5,12 +5,12 @@ use super::{
     guard::{Probe, resolve},
     restore::{Restored, restore},
     sweep::sweep,
+    under_way::UnderWay,
 };
 use crate::{backend::Backend, bindings::Bindings};
 use atone_protocol::{BranchId, Client, Task, TaskId, TaskKind, TaskOutcome, Tasks, Xid};
-use dashmap::DashMap;
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 /// Rollbacks and resolutions under way at once, over all databases.
@@ -43,9 +43,7 @@ impl Runner {
 
     /// Runs until the coordinator's client ends. Dropping it is safe at any point: every task comes again.
     pub async fn run(self, mut tasks: Tasks) {
-        let limit = Arc::new(Semaphore::new(AT_ONCE));
-        let mut running = JoinSet::new();
-        let under_way: Arc<DashMap<(Xid, BranchId, bool), TaskId>> = Arc::default();
+        let (under_way, mut running) = (UnderWay::new(AT_ONCE), JoinSet::new());
         let mut deletions = BTreeMap::new();
         for (name, backend) in &self.backends {
             let (sender, receiver) = mpsc::channel(WAITING);
@@ -57,7 +55,7 @@ impl Runner {
             while running.try_join_next().is_some() {}
             let Some(backend) = self.backends.get(&task.resource).cloned() else {
                 let why = format!("this proxy does not serve '{}'", task.resource);
-                self.coordinator.report(task.id, TaskOutcome::Retry(why));
+                self.coordinator.report(task.id, TaskOutcome::Retry(why), "");
                 continue;
             };
             if task.kind == TaskKind::Forget {
@@ -65,50 +63,48 @@ impl Runner {
                     .get(&task.resource)
                     .is_none_or(|d| d.try_send((task.id, task.xid, task.branch)).is_err());
                 if full {
-                    self.coordinator
-                        .report(task.id, TaskOutcome::Retry("too many deletions are waiting".into()));
+                    let why = TaskOutcome::Retry("too many deletions are waiting".into());
+                    self.coordinator.report(task.id, why, "");
                 }
                 continue;
             }
             if task.kind == TaskKind::RollBack {
                 self.bindings.roll_back(task.xid);
             }
-            // A task that is repeated while it is still being carried out is answered by the one under way.
             let work = (task.xid, task.branch, task.kind == TaskKind::RollBack);
-            if under_way.insert(work, task.id).is_some() {
-                continue;
-            }
-            let Ok(permit) = limit.clone().acquire_owned().await else { return };
-            let (coordinator, done) = (self.coordinator.clone(), under_way.clone());
-            running.spawn(async move {
-                let outcome = perform(&backend, &task).await;
-                let id = done.remove(&work).map_or(task.id, |(_, latest)| latest);
-                coordinator.report(id, outcome);
-                drop(permit);
-            });
+            let named = (work, task.id);
+            let coordinator = self.coordinator.clone();
+            let report = move |id: TaskId, (outcome, primary): (TaskOutcome, Arc<str>)| {
+                coordinator.report(id, outcome, &primary);
+            };
+            let perform = async move { perform(&backend, &task).await };
+            under_way.begin(&mut running, named, perform, report).await;
         }
     }
 }
 
-async fn perform(backend: &Backend, task: &Task) -> TaskOutcome {
+/// Carries out a task: how it ended, and on which primary.
+async fn perform(backend: &Backend, task: &Task) -> (TaskOutcome, Arc<str>) {
     let Task { xid, branch, .. } = *task;
     let result = match task.kind {
-        TaskKind::Resolve => resolve(backend, xid, branch).await.map(|probe| match probe {
-            Probe::Committed => TaskOutcome::Committed { primary: backend.primary.clone() },
-            Probe::Guarded | Probe::Undone => TaskOutcome::Guarded,
+        TaskKind::Resolve => resolve(backend, xid, branch).await.map(|(probe, primary)| match probe {
+            Probe::Committed => (TaskOutcome::Committed, primary),
+            Probe::Guarded | Probe::Undone => (TaskOutcome::Guarded, primary),
         }),
-        TaskKind::RollBack => restore(backend, xid, branch).await.map(|restored| match restored {
-            Restored::Done => TaskOutcome::Done,
+        TaskKind::RollBack => restore(backend, xid, branch).await.map(|(restored, primary)| match restored {
+            Restored::Done => (TaskOutcome::Done, primary),
             Restored::Blocked(why) => {
                 tracing::error!(%xid, %branch, resource = %backend.name, why, "rollback is blocked: a person must decide");
-                TaskOutcome::Blocked(why)
+                (TaskOutcome::Blocked(why), primary)
             }
         }),
-        TaskKind::Forget => forget::forget(backend, &[(xid, branch)]).await.map(|()| TaskOutcome::Done),
+        TaskKind::Forget => {
+            forget::forget(backend, &[(xid, branch)]).await.map(|primary| (TaskOutcome::Done, primary))
+        }
     };
     result.unwrap_or_else(|error| {
         tracing::warn!(%xid, %branch, %error, "phase two will be tried again");
-        TaskOutcome::Retry(error.to_string())
+        (TaskOutcome::Retry(error.to_string()), "".into())
     })
 }
 
@@ -127,13 +123,10 @@ async fn delete(backend: Arc<Backend>, coordinator: Client, mut waiting: mpsc::R
         let branches: Vec<(Xid, BranchId)> = batch.iter().map(|d| (d.1, d.2)).collect();
         let result = forget::forget(&backend, &branches).await;
         for (task, _, _) in batch.drain(..) {
-            coordinator.report(
-                task,
-                match &result {
-                    Ok(()) => TaskOutcome::Done,
-                    Err(error) => TaskOutcome::Retry(error.to_string()),
-                },
-            );
+            match &result {
+                Ok(primary) => coordinator.report(task, TaskOutcome::Done, primary),
+                Err(error) => coordinator.report(task, TaskOutcome::Retry(error.to_string()), ""),
+            }
         }
         if let Err(error) = result {
             tracing::warn!(%error, "undo records will be deleted later");

@@ -13,7 +13,7 @@ const BATCH: usize = 500;
 /// never judged by guess.
 pub(super) async fn sweep(backend: &Backend, coordinator: &Client) -> Result<(), BackendError> {
     let wrap = |e| backend.wrap(e);
-    let mut conn = backend.connection().await?;
+    let (mut conn, _) = backend.connection().await?;
     let found: Vec<String> = conn
         .query(format!(
             "SELECT DISTINCT xid FROM {UNDO_LOG} WHERE part = 0 AND status <> 'NORMAL' LIMIT {BATCH}"

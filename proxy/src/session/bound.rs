@@ -223,11 +223,13 @@ impl Session {
     ) -> Result<Result<Option<Bytes>, (Failure, bool)>, End> {
         let Some(xid) = self.binding.as_ref().map(|b| b.xid) else { return Err(End::Done) };
         let max_allowed_packet = self.settings().await?.max_allowed_packet;
+        let primary = self.server.clone().unwrap_or_default();
         let resource = self.resource.clone();
         let mut settler = Settler {
             backside: &mut self.backside,
             backend: &resource.backend,
             coordinator: &resource.coordinator,
+            primary: &primary,
             xid,
             lock_wait: resource.lock_wait,
             max_allowed_packet,
@@ -237,8 +239,13 @@ impl Session {
             Ok(Settlement::Committed(payload)) => Ok(Some(payload)),
             Ok(Settlement::CommittedUnheard) => Ok(None),
             Err(error) => {
-                let lost =
-                    matches!(error, SettleError::Lost | SettleError::LostUncommitted | SettleError::InDoubt);
+                let lost = matches!(
+                    error,
+                    SettleError::Lost
+                        | SettleError::LostUncommitted
+                        | SettleError::InDoubt
+                        | SettleError::Elsewhere
+                );
                 Err((Self::settle_failure(xid, error), lost))
             }
         })
@@ -263,6 +270,7 @@ impl Session {
             }
             SettleError::Lost | SettleError::LostUncommitted => Failure::lost(xid),
             SettleError::InDoubt => Failure::in_doubt(xid),
+            SettleError::Elsewhere => Failure::elsewhere(),
             SettleError::Malformed(what) => {
                 Failure::database(1105, &format!("{what}; the local transaction was rolled back"))
             }

@@ -201,7 +201,16 @@ impl Session {
         }
         self.real_tables.clear();
         let account = self.settings().await?.account.clone();
-        Ok(self.resource.backend.allow_undo(&account).await.map_err(|e| Failure::backend(&e)))
+        let server = self.server.clone().unwrap_or_default();
+        let backend = &self.resource.backend;
+        match backend.is_primary(&server).await {
+            Ok(true) => {}
+            Ok(false) => return Ok(Err(Failure::elsewhere())),
+            Err(error) => return Ok(Err(Failure::backend(&error))),
+        }
+        // Before anything else of this session is heard by the coordinator.
+        self.resource.coordinator.sees(&backend.name, &server);
+        Ok(backend.allow_undo(&account).await.map_err(|e| Failure::backend(&e)))
     }
 
     fn leave(&mut self) -> Result<Option<String>, Failure> {

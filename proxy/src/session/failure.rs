@@ -125,6 +125,13 @@ impl Failure {
         Self::new(1105, "HY000", error.to_string())
     }
 
+    /// The connection is to a server that another has replaced.
+    pub fn elsewhere() -> Self {
+        let text = "this connection is to a server that is not the primary any more, so that nothing was committed on it; \
+            connect again and try again";
+        Self::new(1213, "40001", text)
+    }
+
     /// The branch may or may not be committed.
     pub fn in_doubt(xid: Xid) -> Self {
         let text = format!(

@@ -78,6 +78,8 @@ pub struct Session {
     /// None: they may have changed since they were last asked.
     settings: Option<Arc<Settings>>,
     statements: Statements,
+    /// Which server the database connection is to; asked with the first settings.
+    server: Option<Arc<str>>,
     binding: Option<Binding>,
     branch: Option<Branch>,
     /// The local transaction was rolled back behind the client's back; what every statement is told until it ends it.
@@ -122,6 +124,7 @@ impl Session {
             status,
             settings: None,
             statements: Statements::default(),
+            server: None,
             binding: None,
             branch: None,
             dead: None,
@@ -144,7 +147,8 @@ impl Session {
         match end {
             End::Done => {}
             End::Broken(error) => {
-                tracing::debug!(resource = %self.resource.backend.name, %error, "a session broke")
+                tracing::debug!(resource = %self.resource.backend.name, %error, "a session broke");
+                self.resource.backend.doubt();
             }
         }
         // A branch that was not settled is rolled back by the server when its connection ends.
@@ -179,7 +183,10 @@ impl Session {
                     let last = !more?;
                     let said = self.backside.packets.arrived().len();
                     self.backside.packets.pass_on(said, &mut self.client).await?;
-                    if last { return Err(End::Done) }
+                    if last {
+                        self.resource.backend.doubt();
+                        return Err(End::Done)
+                    }
                 }
                 () = stop.cancelled(), if idle => return Err(End::Done),
                 () = rolling_back(self.binding.as_ref()), if !idle && self.binding.is_some() => {
@@ -368,7 +375,16 @@ impl Session {
         if let Some(known) = &self.settings {
             return Ok(known.clone());
         }
-        let settings = Arc::new(Settings::read(&mut self.backside).await?);
+        let settings = match self.server {
+            Some(_) => Settings::read(&mut self.backside).await?,
+            None => {
+                let identity = self.resource.backend.identity();
+                let (settings, server) = Settings::read_first(&mut self.backside, identity).await?;
+                self.server = Some(server);
+                settings
+            }
+        };
+        let settings = Arc::new(settings);
         self.settings = Some(settings.clone());
         self.readings.insert(self.reading, (settings.schema.clone(), settings.sql_mode.clone()));
         if self.readings.len() > READINGS {

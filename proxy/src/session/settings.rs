@@ -3,7 +3,7 @@
 
 use super::ask::{Answer, Backside};
 use atone_undo_log::{analyze::Unsupported, sql::SqlMode};
-use std::io;
+use std::{io, sync::Arc};
 
 /// The settings, as of the last look.
 #[derive(Debug, Clone)]
@@ -47,9 +47,25 @@ impl Settings {
 
     /// Asks the server.
     pub async fn read(backside: &mut Backside) -> io::Result<Self> {
+        Self::understand(backside.ask_one(QUERY).await?)
+    }
+
+    /// Asks the server, and in the same message which one it is; that is empty when it is of another kind than `identity`
+    /// is for.
+    pub async fn read_first(backside: &mut Backside, identity: &str) -> io::Result<(Self, Arc<str>)> {
+        let mut answers = backside.ask(&[QUERY.to_owned(), identity.to_owned()]).await?;
+        let server = match answers.pop() {
+            Some(Answer::Rows(rows)) => rows.into_iter().flatten().next().flatten().unwrap_or_default(),
+            _ => Vec::new(),
+        };
+        let settings = Self::understand(answers.remove(0))?;
+        Ok((settings, String::from_utf8_lossy(&server).as_ref().into()))
+    }
+
+    fn understand(answer: Answer) -> io::Result<Self> {
         let malformed =
             || io::Error::new(io::ErrorKind::InvalidData, "the server does not tell its settings");
-        let Answer::Rows(rows) = backside.ask_one(QUERY).await? else { return Err(malformed()) };
+        let Answer::Rows(rows) = answer else { return Err(malformed()) };
         let row = rows.into_iter().next().ok_or_else(malformed)?;
         let text = |at: usize| row[at].as_ref().map(|v| String::from_utf8_lossy(v).into_owned());
         let known = |at: usize| text(at).ok_or_else(malformed);

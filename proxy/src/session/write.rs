@@ -358,6 +358,7 @@ fn stopped_by_settle(error: branch::SettleError) -> End2 {
             Stopped::Failure(Failure::too_large("the local transaction changed too many rows")).into()
         }
         SettleError::Malformed(what) => Stopped::Dead(Failure::dead(what)).into(),
+        SettleError::Elsewhere => Stopped::Dead(Failure::elsewhere()).into(),
         SettleError::Changed(_) | SettleError::Backend(_) => {
             Stopped::Dead(Failure::dead("its table changed")).into()
         }

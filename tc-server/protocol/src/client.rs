@@ -5,12 +5,14 @@
 //! means to a client's session is deliberately not decided here.
 
 mod connection;
+mod primaries;
 
 use crate::convert::{proxy_to_wire, request_to_wire};
 use crate::messages::{Answer, FromProxy, Register, Request, Resource, Task, TaskId, TaskOutcome};
 use crate::wire::proxy_message::Body;
 use crate::{BranchId, Refusal, TxStatus, Xid};
 use connection::{Connection, Outgoing};
+use primaries::Primaries;
 use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -39,7 +41,7 @@ pub struct ClientOptions {
     pub coordinators: Vec<String>,
     /// This proxy's name, for logs.
     pub proxy: String,
-    /// The databases this proxy reaches.
+    /// The databases this proxy reaches, and their primaries as seen just now.
     pub resources: Vec<Resource>,
 }
 
@@ -76,6 +78,7 @@ struct Shared {
     connected: AtomicBool,
     ids: AtomicU64,
     calls: Semaphore,
+    primaries: Primaries,
 }
 
 impl Client {
@@ -86,6 +89,7 @@ impl Client {
             connected: AtomicBool::new(false),
             ids: AtomicU64::new(1),
             calls: Semaphore::new(CALLS),
+            primaries: Primaries::new(&options.resources),
         });
         let (queue, outgoing) = mpsc::channel(QUEUE);
         let (tasks, received) = mpsc::channel(TASKS);
@@ -156,9 +160,21 @@ impl Client {
         }
     }
 
-    /// Reports how a task ended. A lost report is harmless: the task comes again.
-    pub fn report(&self, task: TaskId, outcome: TaskOutcome) {
-        let note = Outgoing::Note(proxy_to_wire(FromProxy::Report(task, outcome)));
+    /// Says which primary a look at a database has just found. What is called after this is answered by a
+    /// coordinator that has heard it. While disconnected it is kept for the next hello.
+    pub fn sees(&self, resource: &str, primary: &str) {
+        if self.shared.primaries.seen(Instant::now(), resource, primary) && self.connected() {
+            let seen = Resource { name: resource.to_owned(), primary: primary.to_owned() };
+            // Dropped when the queue is full: the next look is not far.
+            let _ = self.queue.try_send(Outgoing::Note(proxy_to_wire(FromProxy::Sees(seen))));
+        }
+    }
+
+    /// Reports how a task ended, and on which primary it was carried out. A lost report is harmless: the task comes
+    /// again.
+    pub fn report(&self, task: TaskId, outcome: TaskOutcome, primary: &str) {
+        let primary = primary.to_owned();
+        let note = Outgoing::Note(proxy_to_wire(FromProxy::Report { task, outcome, primary }));
         if self.queue.try_send(note).is_err() {
             tracing::warn!(task = task.0, "report of a task dropped: the queue to the coordinator is full");
         }

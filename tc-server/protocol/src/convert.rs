@@ -101,8 +101,10 @@ pub fn proxy_to_wire(message: FromProxy) -> wire::ProxyMessage {
             let branch = branch.as_u64();
             (0, Body::Settled(wire::Settled { xid: xid.to_string(), branch, resource, primary }))
         }
-        FromProxy::Report(task, outcome) => {
-            (0, Body::TaskReport(wire::TaskReport { task: task.0, outcome: Some(outcome_to_wire(outcome)) }))
+        FromProxy::Sees(Resource { name, primary }) => (0, Body::Sees(wire::Resource { name, primary })),
+        FromProxy::Report { task, outcome, primary } => {
+            let outcome = Some(outcome_to_wire(outcome));
+            (0, Body::TaskReport(wire::TaskReport { task: task.0, outcome, primary }))
         }
     };
     wire::ProxyMessage { id, body: Some(body) }
@@ -111,7 +113,7 @@ pub fn proxy_to_wire(message: FromProxy) -> wire::ProxyMessage {
 fn outcome_to_wire(outcome: TaskOutcome) -> task_report::Outcome {
     match outcome {
         TaskOutcome::Done => task_report::Outcome::Done(wire::Done {}),
-        TaskOutcome::Committed { primary } => task_report::Outcome::Committed(primary),
+        TaskOutcome::Committed => task_report::Outcome::Committed(wire::Done {}),
         TaskOutcome::Guarded => task_report::Outcome::Guarded(wire::Done {}),
         TaskOutcome::Blocked(why) => task_report::Outcome::Blocked(why),
         TaskOutcome::Retry(why) => task_report::Outcome::Retry(why),
@@ -135,15 +137,16 @@ pub fn proxy_from_wire(message: wire::ProxyMessage) -> Result<FromProxy, WireErr
                 primary: s.primary,
             });
         }
+        Body::Sees(s) => return Ok(FromProxy::Sees(Resource { name: s.name, primary: s.primary })),
         Body::TaskReport(r) => {
             let outcome = match r.outcome.ok_or_else(|| missing("an outcome"))? {
                 task_report::Outcome::Done(_) => TaskOutcome::Done,
-                task_report::Outcome::Committed(primary) => TaskOutcome::Committed { primary },
+                task_report::Outcome::Committed(_) => TaskOutcome::Committed,
                 task_report::Outcome::Guarded(_) => TaskOutcome::Guarded,
                 task_report::Outcome::Blocked(why) => TaskOutcome::Blocked(why),
                 task_report::Outcome::Retry(why) => TaskOutcome::Retry(why),
             };
-            return Ok(FromProxy::Report(TaskId(r.task), outcome));
+            return Ok(FromProxy::Report { task: TaskId(r.task), outcome, primary: r.primary });
         }
         Body::Begin(b) => {
             Request::Begin { xid: xid(&b.xid)?, name: b.name, timeout: Duration::from_millis(b.timeout_ms) }

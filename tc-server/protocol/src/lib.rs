@@ -24,4 +24,4 @@ pub mod wire {
 }
 
 /// The version of this contract; both sides refuse another one.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;

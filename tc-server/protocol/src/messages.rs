@@ -8,7 +8,7 @@ use std::time::Duration;
 pub struct Resource {
     /// The name in the proxy's configuration.
     pub name: String,
-    /// Identity of the database primary; hints made on another primary are void.
+    /// Identity of the database primary; hints and reports of another primary are void. Empty: not known.
     pub primary: String,
 }
 
@@ -94,8 +94,17 @@ pub enum FromProxy {
         /// The primary it was committed on.
         primary: String,
     },
+    /// A look at a database has found this primary.
+    Sees(Resource),
     /// How a task ended.
-    Report(TaskId, TaskOutcome),
+    Report {
+        /// The task.
+        task: TaskId,
+        /// How it ended.
+        outcome: TaskOutcome,
+        /// The primary on which it was carried out; empty when it was not (`Retry`).
+        primary: String,
+    },
 }
 
 /// The coordinator's answer to a request.
@@ -151,10 +160,7 @@ pub enum TaskOutcome {
     /// `RollBack` or `Forget` is done.
     Done,
     /// `Resolve`: the undo record is there, so the branch is locally committed.
-    Committed {
-        /// The primary that was asked.
-        primary: String,
-    },
+    Committed,
     /// `Resolve`: it can never commit any more.
     Guarded,
     /// `RollBack`: a person is needed, and why.

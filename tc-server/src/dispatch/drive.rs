@@ -87,8 +87,16 @@ impl Leader {
         self.inbox.wake.notify_one();
     }
 
+    /// A proxy has looked who the primary of a database is.
+    pub fn sees(&self, id: SessionId, resource: Resource) {
+        let mut memory = self.memory();
+        if memory.proxies.sessions.get(&id).is_some_and(|s| s.resources.contains(&resource.name)) {
+            memory.proxies.see(&resource.name, resource.primary);
+        }
+    }
+
     /// A hint; worth remembering only for a live branch of an undecided transaction.
-    pub fn settled(&self, xid: Xid, branch: BranchId, resource: &str, primary: String) {
+    pub fn settled(&self, xid: Xid, branch: BranchId, resource: &str, primary: &str) {
         self.with(|state, memory| {
             let Some(tx) = state.transaction(xid).filter(|tx| tx.decision.is_none()) else { return };
             if tx.registered().any(|(id, b)| id == branch && b.resource == resource) {
@@ -98,22 +106,35 @@ impl Leader {
         });
     }
 
-    /// A proxy reports on a task, perhaps on one that was given to another meanwhile: that is as good.
-    pub fn report(&self, session: SessionId, task: TaskId, outcome: TaskOutcome) {
+    /// A proxy reports on a task, perhaps on one that was given to another meanwhile: that is as good. What was done on
+    /// a primary of former times is as good as not done.
+    pub fn report(&self, session: SessionId, task: TaskId, outcome: TaskOutcome, primary: &str) {
         self.with(|state, memory| {
             memory.release(session, task);
             let Some(key) = memory.jobs.find(task) else { return };
-            conclude_one(state, memory, key, outcome);
+            conclude_one(state, memory, key, outcome, primary);
         });
         self.reported.notify_one();
         self.inbox.wake.notify_one();
     }
 }
 
-fn conclude_one(state: &State, memory: &mut Memory, key: (Xid, BranchId), outcome: TaskOutcome) {
+fn conclude_one(
+    state: &State,
+    memory: &mut Memory,
+    key: (Xid, BranchId),
+    outcome: TaskOutcome,
+    primary: &str,
+) {
     let (xid, branch) = key;
     let Some(job) = memory.jobs.table.get(&key) else { return };
     let resource = job.resource.clone();
+    let tried = matches!(outcome, TaskOutcome::Retry(_));
+    if !tried && !memory.proxies.is_primary(&resource, primary) {
+        tracing::warn!(%xid, %branch, resource, primary, "{:?} on what is not the primary; trying again", job.kind);
+        memory.jobs.put_off(key, "it was done on what is the primary no more".to_owned(), Instant::now());
+        return;
+    }
     let entry = match (job.kind, outcome) {
         (TaskKind::RollBack | TaskKind::Forget, TaskOutcome::Done) => {
             Entry::Done { xid, branches: vec![branch] }
@@ -122,8 +143,7 @@ fn conclude_one(state: &State, memory: &mut Memory, key: (Xid, BranchId), outcom
             tracing::warn!(%xid, %branch, resource, "rollback is blocked, a person is needed: {reason}");
             Entry::Blocked { xid, branch, reason }
         }
-        (TaskKind::Resolve, TaskOutcome::Committed { primary }) if !primary.is_empty() => {
-            memory.proxies.see(&resource, primary.clone());
+        (TaskKind::Resolve, TaskOutcome::Committed) => {
             memory.proxies.hint(xid, branch, &resource, primary);
             memory.refresh(state, xid);
             memory.tell(xid);
@@ -140,7 +160,7 @@ fn conclude_one(state: &State, memory: &mut Memory, key: (Xid, BranchId), outcom
         (
             kind @ (TaskKind::Resolve | TaskKind::RollBack | TaskKind::Forget),
             outcome @ (TaskOutcome::Done
-            | TaskOutcome::Committed { .. }
+            | TaskOutcome::Committed
             | TaskOutcome::Guarded
             | TaskOutcome::Blocked(_)),
         ) => {

@@ -24,7 +24,7 @@ pub(super) struct Proxies {
     pub sessions: BTreeMap<SessionId, Session>,
     /// The primary of each resource as last seen; kept after its proxies are gone.
     primaries: BTreeMap<String, String>,
-    /// "This branch is locally committed", and on which primary.
+    /// "This branch is locally committed", and where: always on what is the primary of that resource now.
     hints: BTreeMap<(Xid, BranchId), String>,
 }
 
@@ -45,8 +45,9 @@ impl Proxies {
         id
     }
 
-    /// The database has told a proxy who its primary is. Hints of another primary count no more from here on.
-    /// A proxy that has not reached its database yet names none, which says nothing.
+    /// The database has told a proxy who its primary is. Hints of another primary count no more from here on, not even
+    /// when that one comes back: it may have been made anew from the one between.
+    /// A proxy that has not reached its database lately names none, which says nothing.
     pub fn see(&mut self, resource: &str, primary: String) {
         if !primary.is_empty() && self.primaries.get(resource) != Some(&primary) {
             if let Some(old) = self.primaries.get(resource) {
@@ -58,21 +59,25 @@ impl Proxies {
                 );
             }
             self.primaries.insert(resource.to_owned(), primary);
+            self.hints.retain(|_, place| place != resource);
         }
     }
 
+    /// Is this the primary now? Only a look can tell: while nobody has looked since the start, nothing is.
+    pub fn is_primary(&self, resource: &str, primary: &str) -> bool {
+        self.primaries.get(resource).is_some_and(|now| now == primary)
+    }
+
     /// A branch is locally committed on `primary`.
-    pub fn hint(&mut self, xid: Xid, branch: BranchId, resource: &str, primary: String) {
-        if !self.primaries.contains_key(resource) {
-            self.see(resource, primary.clone());
+    pub fn hint(&mut self, xid: Xid, branch: BranchId, resource: &str, primary: &str) {
+        if self.is_primary(resource, primary) {
+            self.hints.insert((xid, branch), resource.to_owned());
         }
-        self.hints.insert((xid, branch), primary);
     }
 
     /// The branch is known to be locally committed, on what is still the primary.
     pub fn is_settled(&self, xid: Xid, branch: BranchId, resource: &str) -> bool {
-        let hint = self.hints.get(&(xid, branch));
-        hint.is_some() && hint == self.primaries.get(resource)
+        self.hints.get(&(xid, branch)).is_some_and(|place| place == resource)
     }
 
     /// The transaction is decided: its hints have served.

@@ -83,7 +83,7 @@ impl Proxy {
         let Self { client: reporter, mut tasks, .. } = self;
         tokio::spawn(async move {
             while let Some(task) = tasks.next().await {
-                reporter.report(task.id, answer(&task));
+                reporter.report(task.id, answer(&task), "p1");
                 let _ = seen.send(task);
             }
         });

@@ -162,8 +162,19 @@ impl Proxy {
         databases: &[&Database],
         more: &str,
     ) -> Result<Self> {
+        let databases: Vec<_> = databases.iter().map(|d| (d.kind(), d.port())).collect();
+        Self::start_at(profile, coordinator, &databases, more)
+    }
+
+    /// Starts one before databases of these kinds on these ports.
+    pub fn start_at(
+        profile: Profile,
+        coordinator: Option<&str>,
+        databases: &[(Kind, u16)],
+        more: &str,
+    ) -> Result<Self> {
         let listeners = Listeners {
-            databases: databases.iter().map(|database| (database.kind(), ports::free())).collect(),
+            databases: databases.iter().map(|(kind, _)| (*kind, ports::free())).collect(),
             http: ports::free(),
             coordinator_http: ports::free(),
         };
@@ -190,16 +201,21 @@ impl Proxy {
     }
 }
 
-fn toml(dir: &Scratch, coordinator: Option<&str>, databases: &[&Database], listeners: &Listeners) -> String {
+fn toml(
+    dir: &Scratch,
+    coordinator: Option<&str>,
+    databases: &[(Kind, u16)],
+    listeners: &Listeners,
+) -> String {
     let mut text = format!("data_dir = \"{}\"\n", dir.join("data").display());
     text += &format!("http = \"127.0.0.1:{}\"\n", listeners.http);
     text += &match coordinator {
         Some(address) => format!("coordinators = [\"{address}\"]\n"),
         None => format!("coordinator_http = \"127.0.0.1:{}\"\n", listeners.coordinator_http),
     };
-    for database in databases {
-        let (name, url) = (database.kind().resource(), database.url());
-        let port = listeners.databases[&database.kind()];
+    for (kind, port) in databases {
+        let (name, url) = (kind.resource(), Database::url_at(*port));
+        let port = listeners.databases[kind];
         let _ = write!(
             text,
             "\n[[database]]\nname = \"{name}\"\nlisten = \"127.0.0.1:{port}\"\nurl = \"{url}\"\n"

@@ -107,6 +107,19 @@ impl Database {
         Ok(())
     }
 
+    /// Another server, with the data that this one has now; this one is started anew for it. What is committed here
+    /// from now on is not there, as after a failover that lost it.
+    pub fn twin(&mut self) -> Result<Self> {
+        self.process.stop()?;
+        let data = self.dir.join("data");
+        let twin = match self.kind {
+            Kind::Maria => super::Maria::start_from(&data, Durability::Lazy),
+            Kind::MySql => super::MySql::start_from(&data, Durability::Lazy),
+        };
+        self.process = (self.run)()?;
+        twin
+    }
+
     /// Its folder.
     pub fn dir(&self) -> &Path {
         self.dir.path()
@@ -114,7 +127,12 @@ impl Database {
 
     /// The address that a proxy's configuration needs, with the service account.
     pub fn url(&self) -> String {
-        format!("mysql://{}:{}@127.0.0.1:{}", SERVICE.0, SERVICE.1, self.port)
+        Self::url_at(self.port)
+    }
+
+    /// The same for a server that is reached by another port.
+    pub fn url_at(port: u16) -> String {
+        format!("mysql://{}:{}@127.0.0.1:{port}", SERVICE.0, SERVICE.1)
     }
 
     /// The vendor's command line client, without arguments yet.

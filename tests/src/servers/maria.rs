@@ -33,8 +33,14 @@ impl Maria {
         let programs = mariadb::programs()?;
         let template =
             mariadb::template(&version(&programs.server)?, |dir| make_users(&programs.server, dir))?;
+        Self::start_from(&template.join("data"), durability)
+    }
+
+    /// Starts one on a copy of this data folder.
+    pub(super) fn start_from(data: &Path, durability: Durability) -> Result<Database> {
+        let programs = mariadb::programs()?;
         let dir = Scratch::new("mariadb")?;
-        copy(&template.join("data"), &dir.join("data"))?;
+        copy(data, &dir.join("data"))?;
         let (port, folder) = (ports::free(), dir.path().to_owned());
         let start = move || run(&programs.server, &folder, port, durability, &flags);
         let (process, client) = (start()?, Client::Maria(programs.client));

@@ -32,11 +32,21 @@ impl MySql {
     fn start_as(durability: Durability, flags: &[&str]) -> Result<Database> {
         let flags: Vec<String> = flags.iter().map(|flag| (*flag).to_owned()).collect();
         let chroot = Chroot::find()?;
-        let template = template(&chroot)?;
+        Self::start_from(&template(&chroot)?.join("data"), durability)
+    }
+
+    /// Starts one on a copy of this data folder.
+    pub(super) fn start_from(data: &Path, durability: Durability) -> Result<Database> {
+        let chroot = Chroot::find()?;
         let name = unique("server");
         let dir = Scratch::adopt(chroot.outside(&name));
         std::fs::create_dir_all(dir.path()).or_fail(dir.path().display())?;
-        copy(&template.join("data"), &dir.join("data"))?;
+        copy(data, &dir.join("data"))?;
+        // Holds the server's identity: a copy makes its own.
+        let identity = dir.join("data/auto.cnf");
+        if identity.exists() {
+            std::fs::remove_file(&identity).or_fail(identity.display())?;
+        }
         let (port, inside) = (ports::free(), chroot.clone());
         let start = move || run(&inside, &name, port, durability, &flags);
         let (process, client) = (start()?, Client::MySql(chroot));

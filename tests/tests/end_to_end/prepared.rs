@@ -1,10 +1,12 @@
 //! Prepared statements with bound values, and Atone's own functions in them.
 
 use crate::case::{both, room};
-use atone_tests::servers::Kind;
+use atone_tests::servers::{Kind, Switch};
 use atone_tests::sql;
 use mysql_async::Value;
 use mysql_async::prelude::Queryable;
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex};
 
 const TABLES: &str = "CREATE TABLE p (id BIGINT UNSIGNED PRIMARY KEY, n INT, s VARCHAR(50), b BLOB, d DOUBLE, at DATETIME(6));
 INSERT INTO p VALUES (1, 1, 'one', x'00FF', 0.5, '2020-01-02 03:04:05.678901'), (2, 2, NULL, NULL, NULL, NULL);
@@ -120,4 +122,60 @@ async fn atones_functions_work_prepared() {
     let status: Option<String> = accounts.exec_first("SELECT atone_rollback(?)", (&xid,)).await.unwrap();
     assert_eq!(status.as_deref(), Some("rolled_back"));
     assert_eq!(room.dump_both().await, before);
+}
+
+/// Takes the types out of every execution of a statement of `count` parameters but its first, as clients do that bind
+/// once and execute often: the C library, PHP. Notes the statements of which it did.
+fn types_once(
+    count: usize,
+    taken: Arc<Mutex<Vec<u32>>>,
+) -> impl Fn(Vec<u8>) -> Vec<u8> + Send + Sync + 'static {
+    let known = Mutex::new(BTreeSet::new());
+    move |mut frame| {
+        // COM_STMT_EXECUTE, id, flags, iterations, which are NULL, whether types follow, types, values.
+        let bound = 4 + 10 + count.div_ceil(8);
+        if frame[3] != 0 || frame[4] != 0x17 || frame.get(bound) != Some(&1) {
+            return frame;
+        }
+        let id = u32::from_le_bytes(frame[5..9].try_into().expect("four bytes"));
+        if known.lock().expect("no panic").insert(id) {
+            return frame;
+        }
+        taken.lock().expect("no panic").push(id);
+        frame[bound] = 0;
+        frame.drain(bound + 1..bound + 1 + 2 * count);
+        let length = u32::try_from(frame.len() - 4).expect("a short frame").to_le_bytes();
+        frame[..3].copy_from_slice(&length[..3]);
+        frame
+    }
+}
+
+#[tokio::test]
+async fn types_that_were_bound_before_may_be_left_out() {
+    let room = room("types_once", TABLES).await;
+    for kind in Kind::ALL {
+        let before = room.dump(kind).await;
+        let taken = Arc::new(Mutex::new(Vec::new()));
+        let edit = Arc::new(types_once(4, taken.clone()));
+        let switch = Switch::editing(room.world.proxy.port(kind), edit).unwrap();
+        let mut conn = sql::connect_app(switch.port(), &room.schema).await.unwrap();
+        let outside = conn.prep("UPDATE p SET n = ?, s = ?, d = ? WHERE id = ?").await.unwrap();
+        let inside = conn.prep("UPDATE p SET n = ? + 1, s = ?, d = ? WHERE id = ?").await.unwrap();
+        let read = conn.prep("SELECT ? + n, ?, ?, ? FROM p").await.unwrap();
+        // Bound outside of a global transaction, where nobody needs to understand it, and used inside.
+        conn.exec_drop(&outside, (-7, "free", 0.25, 9)).await.unwrap();
+        sql::begin(&mut conn).await.unwrap();
+        conn.exec_drop(&outside, (-1, "one", 1e100, 1)).await.unwrap();
+        assert_eq!(conn.affected_rows(), 1);
+        conn.exec_drop(&inside, (300, "two", -0.5, 2)).await.unwrap();
+        conn.exec_drop(&inside, (400, None::<String>, 2.5, 2)).await.unwrap();
+        assert_eq!(conn.affected_rows(), 1);
+        for n in [1, 2] {
+            let rows: Vec<(i64, String, f64, i64)> = conn.exec(&read, (n, "x", 0.5, 3)).await.unwrap();
+            assert_eq!(rows, [(n - 1, "x".into(), 0.5, 3), (n + 401, "x".into(), 0.5, 3)]);
+        }
+        assert_eq!(*taken.lock().unwrap(), [outside.id(), inside.id(), read.id()], "{kind:?}");
+        assert_eq!(sql::rollback(&mut conn).await.unwrap(), "rolled_back");
+        assert_eq!(room.dump(kind).await, before, "{kind:?}");
+    }
 }

@@ -141,7 +141,7 @@ impl Connection {
         let hello = FromProxy::Hello {
             version: VERSION,
             proxy: self.options.proxy.clone(),
-            resources: self.options.resources.clone(),
+            resources: self.shared.primaries.now(tokio::time::Instant::now()),
         };
         let hello = wire::FromProxy { messages: vec![proxy_to_wire(hello)] };
         frames.try_send(hello).map_err(|error| error.to_string())?;
@@ -278,7 +278,7 @@ fn give(task: Task, tasks: &mpsc::Sender<Task>, frames: &mpsc::Sender<wire::From
     if let Err(refused) = tasks.try_send(task) {
         let task = refused.into_inner().id;
         let busy = TaskOutcome::Retry("this proxy has too many tasks waiting".to_owned());
-        let report = proxy_to_wire(FromProxy::Report(task, busy));
+        let report = proxy_to_wire(FromProxy::Report { task, outcome: busy, primary: String::new() });
         let _ = frames.try_send(wire::FromProxy { messages: vec![report] });
     }
 }

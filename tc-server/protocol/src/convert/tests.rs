@@ -16,7 +16,7 @@ fn said() -> impl Strategy<Value = FromProxy> {
     let time = || any::<u64>().prop_map(Duration::from_millis);
     let outcome = prop_oneof![
         Just(TaskOutcome::Done),
-        ".*".prop_map(|primary| TaskOutcome::Committed { primary }),
+        Just(TaskOutcome::Committed),
         Just(TaskOutcome::Guarded),
         ".*".prop_map(TaskOutcome::Blocked),
         ".*".prop_map(TaskOutcome::Retry),
@@ -46,7 +46,12 @@ fn said() -> impl Strategy<Value = FromProxy> {
             resource,
             primary,
         }),
-        (any::<u64>(), outcome).prop_map(|(task, outcome)| FromProxy::Report(TaskId(task), outcome)),
+        (".*", ".*").prop_map(|(name, primary)| FromProxy::Sees(Resource { name, primary })),
+        (any::<u64>(), outcome, ".*").prop_map(|(task, outcome, primary)| FromProxy::Report {
+            task: TaskId(task),
+            outcome,
+            primary,
+        }),
     ]
 }
 

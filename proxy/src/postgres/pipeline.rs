@@ -1,0 +1,338 @@
+//! Messages on their way to the server, each with what becomes of its answer: replies of ours and replies for the client
+//! come back through one queue, so that neither can overtake the other.
+
+use crate::{
+    net::Packets,
+    wire::postgres::{
+        Bind, Fault, build,
+        message::{HEADER, LIMIT, Message, row, rows_of},
+    },
+};
+use std::{collections::VecDeque, io};
+
+/// Answers for the client are passed on when so many bytes wait.
+const PASS_ON: usize = 32 << 10;
+
+/// What a message asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ask {
+    /// ParseComplete.
+    Parse,
+    /// BindComplete.
+    Bind,
+    /// CloseComplete.
+    Close,
+    /// ParameterDescription, then as a portal.
+    DescribeStatement,
+    /// RowDescription or NoData.
+    DescribePortal,
+    /// Rows, and how it ended.
+    Execute,
+    /// ReadyForQuery.
+    Sync,
+}
+
+/// What becomes of an answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fate {
+    /// The client gets it.
+    Pass,
+    /// Nobody needs it.
+    Drop,
+    /// Nobody needs it, but an error is the client's.
+    DropUnlessError,
+    /// The client gets a description of rows, but not that there are none.
+    DropNoData,
+    /// Its rows are kept.
+    Keep,
+    /// The rows of a write with our columns: ours are kept, the client gets its own. `described`: the client awaits a
+    /// description of the rows too.
+    Capture {
+        /// Which write.
+        write: usize,
+    },
+}
+
+/// A row of a write.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Seen {
+    /// Which write.
+    pub write: usize,
+    /// The table that the statement named.
+    pub meant: u32,
+    /// The table or partition of the row.
+    pub found: u32,
+    /// The row in binary form.
+    pub row: Vec<u8>,
+}
+
+/// What came of running.
+#[derive(Debug, Default)]
+pub struct Ran {
+    /// Rows of questions of ours, one list per question.
+    pub kept: Vec<Vec<Vec<Option<Vec<u8>>>>>,
+    /// Rows of writes.
+    pub seen: Vec<Seen>,
+    /// Per write: where its result begins in the client's answer, and the rows that its tag counts.
+    pub writes: Vec<(usize, usize, u64)>,
+    /// An error, and whether the client's own message met it (then the client gets it). Everything behind it was skipped.
+    pub error: Option<(Message, bool)>,
+    /// ReadyForQuery's status, if it came.
+    pub ready: Option<u8>,
+    /// Where the last result of a statement of the client's ends in its answer, without the word that says so.
+    pub last_complete: Option<usize>,
+    /// Command tags of the client's statements.
+    pub tags: Vec<String>,
+    /// A notice of a commit that may not be replicated.
+    pub doubtful: bool,
+}
+
+/// Messages not sent yet, and the answers that are awaited.
+#[derive(Debug, Default)]
+pub struct Pipeline {
+    out: Vec<u8>,
+    awaited: VecDeque<(Ask, Fate)>,
+}
+
+impl Pipeline {
+    /// Nothing waits to be sent.
+    pub fn is_empty(&self) -> bool {
+        self.out.is_empty()
+    }
+
+    /// Bytes that wait.
+    pub fn size(&self) -> usize {
+        self.out.len()
+    }
+
+    /// A message as the client made it.
+    pub fn pass(&mut self, frame: &[u8], ask: Ask) {
+        self.out.extend(frame);
+        self.awaited.push_back((ask, Fate::Pass));
+    }
+
+    /// Parse.
+    pub fn parse(&mut self, name: &str, sql: &str, types: &[u32], fate: Fate) {
+        build::parse(&mut self.out, name, sql, types);
+        self.awaited.push_back((Ask::Parse, fate));
+    }
+
+    /// Bind.
+    pub fn bind(&mut self, bind: &Bind, fate: Fate) {
+        build::bind(&mut self.out, bind);
+        self.awaited.push_back((Ask::Bind, fate));
+    }
+
+    /// Describe of a portal.
+    pub fn describe(&mut self, portal: &str, fate: Fate) {
+        build::describe(&mut self.out, b'P', portal);
+        self.awaited.push_back((Ask::DescribePortal, fate));
+    }
+
+    /// Execute to the end.
+    pub fn execute(&mut self, portal: &str, fate: Fate) {
+        build::execute(&mut self.out, portal);
+        self.awaited.push_back((Ask::Execute, fate));
+    }
+
+    /// Close of a statement, S, or a portal, P.
+    pub fn close(&mut self, kind: u8, name: &str) {
+        build::close(&mut self.out, kind, name);
+        self.awaited.push_back((Ask::Close, Fate::Drop));
+    }
+
+    /// Sync.
+    pub fn sync(&mut self, fate: Fate) {
+        build::sync(&mut self.out);
+        self.awaited.push_back((Ask::Sync, fate));
+    }
+
+    /// Makes the server's local transaction fail, as any error would: what the client is told is up to us.
+    pub fn poison(&mut self) {
+        let bind = Bind {
+            portal: Vec::new(),
+            statement: b"atone refused the statement before".to_vec(),
+            formats: Vec::new(),
+            values: Vec::new(),
+            results: Vec::new(),
+        };
+        self.bind(&bind, Fate::Drop);
+    }
+
+    /// Sends everything and reads every answer, up to the first error. What the client gets is added to `answer`, and
+    /// passed on when it grows, as long as nothing in it may have to be taken back.
+    pub async fn run(
+        &mut self,
+        database: &mut Packets,
+        client: &mut Packets,
+        answer: &mut Vec<u8>,
+    ) -> io::Result<Ran> {
+        if self.awaited.is_empty() {
+            return Ok(Ran::default());
+        }
+        if self.awaited.back().is_none_or(|(ask, _)| *ask != Ask::Sync) {
+            build::flush(&mut self.out);
+        }
+        let out = std::mem::take(&mut self.out);
+        database.write_while_reading(&out).await?;
+        let mut ran = Ran::default();
+        let mut rows = Vec::new();
+        let mut held = self.awaited.iter().any(|(_, fate)| matches!(fate, Fate::Capture { .. }));
+        while let Some((ask, fate)) = self.awaited.front().cloned() {
+            let message = database.message(LIMIT).await?;
+            if message.tag == b'Z' {
+                // What stands before the Sync was skipped.
+                while self.awaited.front().is_some_and(|(ask, _)| *ask != Ask::Sync) {
+                    self.awaited.pop_front();
+                }
+            }
+            let Some((ask, fate)) = self.awaited.front().cloned().or(Some((ask, fate))) else { break };
+            match (message.tag, ask) {
+                // At any moment.
+                (b'N', _) => {
+                    ran.doubtful |= Fault::read(message.body()).message.contains("synchronous replication");
+                    if fate == Fate::Pass || ask == Ask::Sync {
+                        answer.extend(&message.frame);
+                    }
+                }
+                (b'A' | b'S', _) => answer.extend(&message.frame),
+                (b'E', _) => {
+                    let own = !matches!(fate, Fate::Drop | Fate::Keep);
+                    if own {
+                        answer.extend(&message.frame);
+                    }
+                    ran.error = Some((message, own));
+                    // Everything up to a Sync is skipped by the server.
+                    self.awaited.retain(|(ask, _)| *ask == Ask::Sync);
+                    rows = Vec::new();
+                    held = true;
+                }
+                (b't', Ask::DescribeStatement) => {
+                    answer.extend(&message.frame);
+                    if let Some(front) = self.awaited.front_mut() {
+                        front.0 = Ask::DescribePortal;
+                    }
+                }
+                (b'D', Ask::Execute) => match &fate {
+                    Fate::Pass => answer.extend(&message.frame),
+                    Fate::Drop => {}
+                    Fate::Keep => rows.push(owned(&message)?),
+                    Fate::Capture { write } => capture(&message, *write, answer, &mut ran)?,
+                },
+                (b'T', Ask::Execute) => answer.extend(&message.frame),
+                // COPY TO: a description, the rows, their end.
+                (b'H' | b'd' | b'c', Ask::Execute) => answer.extend(&message.frame),
+                (tag, ask) if ends(tag, ask) => {
+                    self.awaited.pop_front();
+                    let tag = crate::wire::postgres::message::command_tag(message.body()).to_owned();
+                    match (message.tag, &fate) {
+                        (b'C', Fate::Capture { write }) => {
+                            ran.writes.push((*write, answer.len(), rows_of(&tag).unwrap_or(0)));
+                            ran.last_complete = Some(answer.len());
+                            answer.extend(&message.frame);
+                        }
+                        (b'T', Fate::Capture { .. }) => describe(&message, answer)?,
+                        (b'C' | b'I' | b's', Fate::Keep) => ran.kept.push(std::mem::take(&mut rows)),
+                        (b'Z', _) => {
+                            ran.ready = message.body().first().copied();
+                            if fate == Fate::Pass {
+                                answer.extend(&message.frame);
+                            }
+                        }
+                        (b'n', Fate::DropNoData) => {}
+                        (_, Fate::Pass | Fate::DropNoData) => {
+                            if message.tag == b'C' {
+                                ran.last_complete = Some(answer.len());
+                            }
+                            answer.extend(&message.frame);
+                        }
+                        _ => {}
+                    }
+                    if message.tag == b'C' && fate != Fate::Drop && fate != Fate::Keep {
+                        ran.tags.push(tag);
+                    }
+                }
+                _ => return Err(invalid("an answer to another question")),
+            }
+            if !held && answer.len() > PASS_ON {
+                client.write(answer).await?;
+                answer.clear();
+                ran.last_complete = None;
+            }
+        }
+        Ok(ran)
+    }
+}
+
+/// Does this message end the answer to what was asked?
+fn ends(tag: u8, ask: Ask) -> bool {
+    match ask {
+        Ask::Parse => tag == b'1',
+        Ask::Bind => tag == b'2',
+        Ask::Close => tag == b'3',
+        Ask::DescribeStatement => false,
+        Ask::DescribePortal => matches!(tag, b'T' | b'n'),
+        Ask::Execute => matches!(tag, b'C' | b'I' | b's'),
+        Ask::Sync => tag == b'Z',
+    }
+}
+
+fn invalid(what: &'static str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, what)
+}
+
+fn owned(message: &Message) -> io::Result<Vec<Option<Vec<u8>>>> {
+    let values = row(message.body()).ok_or_else(|| invalid("a malformed row"))?;
+    Ok(values.into_iter().map(|v| v.map(<[u8]>::to_vec)).collect())
+}
+
+/// The last three columns are ours.
+pub const OURS: usize = 3;
+
+fn capture(message: &Message, write: usize, answer: &mut Vec<u8>, ran: &mut Ran) -> io::Result<()> {
+    let malformed = || invalid("a malformed row of a write");
+    let values = row(message.body()).ok_or_else(malformed)?;
+    let at = values.len().checked_sub(OURS).ok_or_else(malformed)?;
+    let text = |n: usize| values[at + n].and_then(|v| std::str::from_utf8(v).ok());
+    let oid = |n: usize| text(n).and_then(|t| t.parse::<u32>().ok());
+    let (Some(meant), Some(found), Some(row)) = (oid(0), oid(1), text(2).and_then(unhex)) else {
+        return Err(malformed());
+    };
+    ran.seen.push(Seen { write, meant, found, row });
+    if at > 0 {
+        build::data_row(answer, &values[..at]);
+    }
+    Ok(())
+}
+
+/// The description of the client's own columns; it awaits NoData in place of none.
+fn describe(message: &Message, answer: &mut Vec<u8>) -> io::Result<()> {
+    let body = message.body();
+    let malformed = || invalid("a malformed description of rows");
+    let count = body.get(..2).map(|c| usize::from(u16::from_be_bytes([c[0], c[1]]))).ok_or_else(malformed)?;
+    let own = count.checked_sub(OURS).ok_or_else(malformed)?;
+    if own == 0 {
+        return Ok(());
+    }
+    let mut end = 2;
+    for _ in 0..own {
+        let name = body[end..].iter().position(|b| *b == 0).ok_or_else(malformed)?;
+        end += name + 1 + 18;
+        if end > body.len() {
+            return Err(malformed());
+        }
+    }
+    let mut frame = vec![b'T'];
+    frame.extend((end as u32 + 4).to_be_bytes());
+    frame.extend((own as u16).to_be_bytes());
+    frame.extend(&body[2..end]);
+    debug_assert!(frame.len() > HEADER);
+    answer.extend(frame);
+    Ok(())
+}
+
+fn unhex(text: &str) -> Option<Vec<u8>> {
+    let digit = |b: u8| (b as char).to_digit(16);
+    let pairs = text.as_bytes().chunks(2);
+    pairs.map(|p| Some((digit(p[0])? << 4 | digit(*p.get(1)?)?) as u8)).collect()
+}

@@ -1,0 +1,126 @@
+//! A simple Query inside a global transaction: each of its statements is run by the extended protocol, in one implicit
+//! local transaction, and answered as the simple one answers.
+
+use super::{
+    End, Failure, Session,
+    pipeline::Fate,
+    statements::Prepared,
+};
+use crate::wire::postgres::{
+    Bind, build,
+    message::{Message, command_tag},
+};
+use atone_undo_log::{
+    analyze::Unsupported,
+    postgres::{Class, split},
+};
+use std::sync::Arc;
+
+impl Session {
+    /// The lexer reads strings as the server does.
+    pub(super) fn lax_strings(&self) -> bool {
+        self.parameters.get("standard_conforming_strings").is_some_and(|v| v == "off")
+    }
+
+    pub(super) async fn on_query(&mut self, message: &Message) -> Result<(), End> {
+        self.statements.lax_strings = self.lax_strings();
+        // A simple Query ends the unnamed statement and portal.
+        self.statements.close(b'S', b"");
+        let body = message.body();
+        let Ok(text) = std::str::from_utf8(body.strip_suffix(&[0]).unwrap_or(body)) else {
+            let what = Unsupported("a statement that is not UTF-8".into());
+            self.refuse(&Failure::unsupported(&what)).await?;
+            return self.on_sync(true).await;
+        };
+        let parts = match split(text.as_bytes(), !self.lax_strings()) {
+            Ok(parts) => parts,
+            Err(what) => {
+                self.refuse(&Failure::unsupported(&what)).await?;
+                return self.on_sync(true).await;
+            }
+        };
+        let prepared = |text: &str| Arc::new(Prepared::new(text.to_owned(), Vec::new(), self.lax_strings()));
+        let statements: Vec<Arc<Prepared>> = match parts.as_slice() {
+            // Positions in errors count from the beginning of the text.
+            [] | [_] => vec![prepared(text)],
+            many => many.iter().map(|part| prepared(&text[part.clone()])).collect(),
+        };
+        let ours = |p: &Arc<Prepared>| matches!(p.class(), Class::Control(_));
+        let misnamed = |p: &Arc<Prepared>| matches!(p.class(), Class::Unsupported(what) if what.0.contains("atone"));
+        if self.membership.binding.is_none() && !statements.iter().any(|p| ours(p) || misnamed(p)) {
+            return self.relay_query(message).await;
+        }
+        if statements.len() > 1 && statements.iter().any(ours) {
+            let what = "one of Atone's own statements together with others in one text";
+            self.refuse(&Failure::misuse(what)).await?;
+            return self.on_sync(true).await;
+        }
+        for statement in &statements {
+            self.simple(statement).await?;
+            if self.skipping {
+                break;
+            }
+        }
+        self.on_sync(true).await
+    }
+
+    /// One statement of a simple Query.
+    async fn simple(&mut self, prepared: &Arc<Prepared>) -> Result<(), End> {
+        let none = Bind {
+            portal: Vec::new(),
+            statement: Vec::new(),
+            formats: Vec::new(),
+            values: Vec::new(),
+            results: Vec::new(),
+        };
+        match prepared.class() {
+            Class::Control(_) => return self.simple_control(prepared).await,
+            Class::Write(_) if self.membership.binding.is_some() => return self.write(prepared, &none, true).await,
+            _ => {}
+        }
+        let name = self.own_name();
+        let bind = Bind { portal: name.clone().into_bytes(), statement: name.clone().into_bytes(), ..none };
+        let refused = matches!(prepared.class(), Class::Unsupported(_));
+        if !refused {
+            self.pipeline.parse(&name, &prepared.text, &[], Fate::DropUnlessError);
+            self.pipeline.bind(&bind, Fate::DropUnlessError);
+            self.pipeline.describe(&name, Fate::DropNoData);
+        }
+        let mut frame = Vec::new();
+        build::execute(&mut frame, &name);
+        self.statement(prepared, &frame).await?;
+        if !refused && !self.skipping {
+            self.pipeline.close(b'S', &name);
+        }
+        Ok(())
+    }
+
+    /// Outside a global transaction, but looked at: as it came.
+    pub(super) async fn relay_query(&mut self, message: &Message) -> Result<(), End> {
+        self.run().await?;
+        self.hand_over().await?;
+        self.database.write(&message.frame).await?;
+        self.pending.sent(b'Q');
+        while !self.pending.is_empty() || self.passing.1 > 0 {
+            tokio::select! {
+                more = self.database.fill() => {
+                    let last = !more?;
+                    self.pass_database().await?;
+                    if last { return Err(End::Done) }
+                }
+                more = self.client.fill(), if self.pending.copying() => {
+                    if !more? { return Err(End::Done) }
+                    self.pass_client().await?;
+                }
+            }
+        }
+        self.block = self.status != super::IDLE;
+        Ok(())
+    }
+}
+
+/// Did a COMMIT commit? The server answers ROLLBACK, without an error, when the transaction had failed.
+pub(super) fn committed(body: &[u8]) -> bool {
+    command_tag(body) == "COMMIT"
+}
+

@@ -1,0 +1,150 @@
+//! Prepared statements and portals, as the client named them.
+
+use crate::wire::{
+    postgres::{Bind, Parse},
+    scan::mentions_atone,
+};
+use atone_undo_log::postgres::{Class, classify};
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    sync::{Arc, OnceLock},
+};
+
+/// Statements remembered at once; one that was forgotten is refused inside a global transaction.
+const CAPACITY: usize = 20_000;
+
+/// A statement as it was prepared.
+#[derive(Debug)]
+pub(super) struct Prepared {
+    /// Its text.
+    pub text: String,
+    /// Types of its parameters, as far as the client gave them.
+    pub types: Vec<u32>,
+    /// Plain strings hold backslash escapes.
+    lax_strings: bool,
+    class: OnceLock<Class>,
+}
+
+impl Prepared {
+    /// A text with the types of its parameters.
+    pub fn new(text: String, types: Vec<u32>, lax_strings: bool) -> Self {
+        Self { text, types, lax_strings, class: OnceLock::new() }
+    }
+
+    /// What it does, as text was read when it was prepared.
+    pub fn class(&self) -> &Class {
+        self.class.get_or_init(|| classify(self.text.as_bytes(), !self.lax_strings))
+    }
+}
+
+/// A statement with its values.
+#[derive(Debug)]
+pub(super) struct Portal {
+    /// The statement.
+    pub prepared: Arc<Prepared>,
+    /// The values.
+    pub bind: Bind,
+    /// It has been run to its end.
+    pub done: bool,
+}
+
+/// A session's statements and portals.
+#[derive(Default)]
+pub(super) struct Statements {
+    prepared: BTreeMap<Vec<u8>, Arc<Prepared>>,
+    portals: BTreeMap<Vec<u8>, Portal>,
+    order: VecDeque<Vec<u8>>,
+    /// Names of statements that are ours to answer.
+    controls: BTreeSet<Vec<u8>>,
+    /// `standard_conforming_strings`
+    pub lax_strings: bool,
+}
+
+impl Statements {
+    /// Does a message that is only relayed concern us?
+    pub fn is_ours(&self, tag: u8, body: &[u8]) -> bool {
+        match tag {
+            b'Q' | b'P' => mentions_atone(body),
+            b'B' if !self.controls.is_empty() => {
+                let mut names = body.split(|b| *b == 0);
+                names.nth(1).is_some_and(|statement| self.controls.contains(statement))
+            }
+            _ => false,
+        }
+    }
+
+    /// A message that is only relayed.
+    pub fn note(&mut self, tag: u8, body: &[u8]) {
+        if tag == b'P'
+            && let Some(parse) = Parse::read(body)
+        {
+            self.prepare(parse);
+        }
+    }
+
+    /// A statement is prepared.
+    pub fn prepare(&mut self, parse: Parse) -> Option<Arc<Prepared>> {
+        let Parse { name, text, types } = parse;
+        self.close(b'S', &name);
+        // Text that is not UTF-8 cannot be protected; without a record it is refused inside.
+        let text = String::from_utf8(text).ok()?;
+        let prepared = Arc::new(Prepared::new(text, types, self.lax_strings));
+        if mentions_atone(prepared.text.as_bytes()) && matches!(prepared.class(), Class::Control(_)) {
+            self.controls.insert(name.clone());
+        }
+        if self.order.len() >= CAPACITY
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.close(b'S', &oldest);
+        }
+        if !name.is_empty() {
+            self.order.push_back(name.clone());
+        }
+        self.prepared.insert(name, prepared.clone());
+        Some(prepared)
+    }
+
+    /// The statement of this name.
+    pub fn statement(&self, name: &[u8]) -> Option<Arc<Prepared>> {
+        self.prepared.get(name).cloned()
+    }
+
+    /// A portal is made.
+    pub fn bind(&mut self, bind: Bind) {
+        match self.statement(&bind.statement) {
+            Some(prepared) => {
+                self.portals.insert(bind.portal.clone(), Portal { prepared, bind, done: false });
+            }
+            None => {
+                self.portals.remove(&bind.portal);
+            }
+        }
+    }
+
+    /// The portal of this name.
+    pub fn portal(&mut self, name: &[u8]) -> Option<&mut Portal> {
+        self.portals.get_mut(name)
+    }
+
+    /// A statement (S) or portal (P) is closed.
+    pub fn close(&mut self, kind: u8, name: &[u8]) {
+        if kind == b'P' {
+            self.portals.remove(name);
+        } else if self.prepared.remove(name).is_some() {
+            self.controls.remove(name);
+            if !name.is_empty() {
+                self.order.retain(|n| n != name);
+            }
+        }
+    }
+
+    /// Portals end with the local transaction.
+    pub fn end_of_transaction(&mut self) {
+        self.portals.clear();
+    }
+
+    /// DISCARD ALL.
+    pub fn clear(&mut self) {
+        *self = Self { lax_strings: self.lax_strings, ..Self::default() };
+    }
+}

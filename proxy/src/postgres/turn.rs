@@ -1,0 +1,414 @@
+//! One message of the client after the other: inside a global transaction, and wherever the client speaks to us.
+//!
+//! Messages are gathered until the client waits for answers (Sync, Flush, Query), and then run in one go, together with our
+//! questions. The server's implicit local transaction ends at the Sync; a branch is settled exactly there, or where the
+//! client's COMMIT stands.
+
+use super::{End, FAILED, Failure, IDLE, Session, failure, pipeline::Ask, rolling_back, statements::Prepared};
+use crate::wire::postgres::{
+    Bind, Parse, build,
+    message::{Message, Reader, parameter},
+};
+use atone_undo_log::{analyze::Unsupported, postgres::Class};
+use std::sync::Arc;
+use tokio_util::sync::CancellationToken;
+
+/// A message inside a global transaction may not be larger.
+const MESSAGE_LIMIT: usize = 64 << 20;
+/// Messages gathered are run when they are so many bytes, though the client goes on.
+const GATHER_LIMIT: usize = 4 << 20;
+
+impl Session {
+    /// Serves the client message by message until it is in no global transaction and between local ones.
+    pub(super) async fn attend(&mut self, stop: &CancellationToken) -> Result<(), End> {
+        loop {
+            let message = self.next_message(stop).await?;
+            let Some(message) = message else { continue };
+            let ends = matches!(message.tag, b'S' | b'Q' | b'F');
+            self.on_message(message).await?;
+            if ends && self.membership.binding.is_none() && self.pipeline.is_empty() && self.branch.is_none() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// The client's next message; None when something else happened, which has been seen to.
+    async fn next_message(&mut self, stop: &CancellationToken) -> Result<Option<Message>, End> {
+        if !self.answer.is_empty() && self.client.arrived().is_empty() {
+            self.hand_over().await?;
+        }
+        let open = self.block || self.branch.is_some();
+        let quiet = !open && self.pipeline.is_empty() && !self.skipping;
+        tokio::select! {
+            biased;
+            message = self.client.message(MESSAGE_LIMIT) => match message {
+                Ok(message) => Ok(Some(message)),
+                Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => Err(End::Done),
+                Err(error) if error.kind() == std::io::ErrorKind::InvalidData => {
+                    let told = failure::protocol(&error.to_string());
+                    self.answer.extend(told.message("FATAL"));
+                    Err(End::Done)
+                }
+                Err(error) => Err(error.into()),
+            },
+            more = self.database.fill() => {
+                if !more? {
+                    let said = self.database.arrived().len();
+                    self.database.pass_on(said, &mut self.client).await?;
+                    return Err(End::Done);
+                }
+                self.unasked().await?;
+                Ok(None)
+            }
+            () = stop.cancelled(), if quiet => Err(End::Done),
+            () = rolling_back(self.membership.binding.as_ref()), if open => {
+                self.end_behind_back().await?;
+                Ok(None)
+            }
+        }
+    }
+
+    /// What the server says unasked: notices, notifications, settings; or that it is closing.
+    async fn unasked(&mut self) -> Result<(), End> {
+        while let Some(head) = crate::wire::postgres::header(self.database.arrived()) {
+            let (tag, length) = head.map_err(super::invalid)?;
+            if self.database.arrived().len() < length {
+                break;
+            }
+            let frame = self.database.take(length);
+            if tag == b'S' {
+                self.parameters.extend(parameter(&frame[crate::wire::postgres::message::HEADER..]));
+            }
+            self.client.write(&frame).await?;
+        }
+        Ok(())
+    }
+
+    /// Gives the client what waits for it.
+    async fn hand_over(&mut self) -> Result<(), End> {
+        if !self.answer.is_empty() {
+            let answer = std::mem::take(&mut self.answer);
+            self.client.write(&answer).await?;
+        }
+        Ok(())
+    }
+
+    async fn on_message(&mut self, message: Message) -> Result<(), End> {
+        if self.pipeline.size() > GATHER_LIMIT {
+            self.run().await?;
+        }
+        if self.skipping && !matches!(message.tag, b'S' | b'X') {
+            return Ok(());
+        }
+        match message.tag {
+            b'P' => self.on_parse(&message).await,
+            b'B' => {
+                let Some(bind) = Bind::read(message.body()) else { return self.malformed().await };
+                self.statements.bind(bind);
+                self.pipeline.pass(&message.frame, Ask::Bind);
+                Ok(())
+            }
+            b'D' => {
+                let ask =
+                    if message.body().first() == Some(&b'S') { Ask::DescribeStatement } else { Ask::DescribePortal };
+                self.pipeline.pass(&message.frame, ask);
+                Ok(())
+            }
+            b'C' => {
+                let mut reader = Reader(message.body());
+                let (Some(kind), Some(name)) = (reader.byte(), reader.text()) else { return self.malformed().await };
+                self.statements.close(kind, name);
+                self.pipeline.pass(&message.frame, Ask::Close);
+                Ok(())
+            }
+            b'E' => {
+                let mut reader = Reader(message.body());
+                let (Some(portal), Some(most)) = (reader.text(), reader.int()) else { return self.malformed().await };
+                let portal = portal.to_vec();
+                self.on_execute(&portal, most, &message).await
+            }
+            b'H' => {
+                self.run().await?;
+                self.hand_over().await
+            }
+            b'S' => self.on_sync(true).await,
+            b'Q' => self.on_query(&message).await,
+            b'X' => {
+                self.database.write(&message.frame).await?;
+                Err(End::Done)
+            }
+            // Rows of a COPY that failed: the server ignores them too.
+            b'd' | b'c' | b'f' => Ok(()),
+            tag => {
+                let what = Unsupported(format!("message '{}' of the protocol", tag.escape_ascii()));
+                self.refuse(&Failure::unsupported(&what)).await?;
+                if tag == b'F' { self.on_sync(true).await } else { Ok(()) }
+            }
+        }
+    }
+
+    async fn malformed(&mut self) -> Result<(), End> {
+        self.answer.extend(failure::protocol("a malformed message").message("FATAL"));
+        Err(End::Done)
+    }
+
+    async fn on_parse(&mut self, message: &Message) -> Result<(), End> {
+        let Some(parse) = Parse::read(message.body()) else { return self.malformed().await };
+        let name = String::from_utf8_lossy(&parse.name).into_owned();
+        let prepared = self.statements.prepare(parse);
+        match prepared.as_deref().map(Prepared::class) {
+            Some(Class::Control(control)) if control.function != "set" => {
+                let (text, types) = super::control::stand_in(control);
+                self.pipeline.parse(&name, &text, &types, super::pipeline::Fate::Pass);
+            }
+            Some(Class::Unsupported(what)) if what.0.contains("atone") => {
+                let failure = Failure::unsupported(&what.clone());
+                return self.refuse(&failure).await;
+            }
+            _ => self.pipeline.pass(&message.frame, Ask::Parse),
+        }
+        Ok(())
+    }
+
+    async fn on_execute(&mut self, portal: &[u8], most: i32, message: &Message) -> Result<(), End> {
+        let bound = self.membership.binding.is_some();
+        let found = self.statements.portal(portal).map(|p| (p.prepared.clone(), p.bind.clone(), p.done));
+        let Some((prepared, bind, done)) = found else {
+            if bound {
+                // The server knows it or does not; what it does cannot be told here.
+                let what = Unsupported("a portal whose statement the proxy has not seen".into());
+                return self.refuse(&Failure::unsupported(&what)).await;
+            }
+            self.pipeline.pass(&message.frame, Ask::Execute);
+            return Ok(());
+        };
+        if matches!(prepared.class(), Class::Control(_)) {
+            return self.execute_control(&prepared, &bind, &message.frame).await;
+        }
+        if !bound {
+            self.pipeline.pass(&message.frame, Ask::Execute);
+            return Ok(());
+        }
+        if matches!(prepared.class(), Class::Write(_)) {
+            if done || most != 0 {
+                let what = if done { "a second Execute of a write's portal" } else { "Execute of a write with a limit of rows" };
+                return self.refuse(&Failure::unsupported(&Unsupported(what.into()))).await;
+            }
+            if let Some(portal) = self.statements.portal(portal) {
+                portal.done = true;
+            }
+            return self.write(&prepared, &bind, false).await;
+        }
+        self.statement(&prepared, &message.frame).await
+    }
+
+    /// A statement inside a global transaction that is neither a write nor ours. `frame` executes it.
+    pub(super) async fn statement(&mut self, prepared: &Arc<Prepared>, frame: &[u8]) -> Result<(), End> {
+        if let (Some(why), false) = (self.ended.clone(), matches!(prepared.class(), Class::Rollback { .. })) {
+            return self.refuse(&why).await;
+        }
+        match prepared.class() {
+            Class::Empty => self.pipeline.pass(frame, Ask::Execute),
+            Class::Read => {
+                self.begin_counting();
+                self.pipeline.pass(frame, Ask::Execute);
+            }
+            Class::Session => {
+                self.pipeline.pass(frame, Ask::Execute);
+                if prepared.text.to_ascii_uppercase().contains("DEALLOCATE") {
+                    self.run().await?;
+                    self.counters.forget_statement();
+                }
+            }
+            Class::DiscardAll => {
+                self.pipeline.pass(frame, Ask::Execute);
+                self.run().await?;
+                if !self.skipping {
+                    // A reset of the session ends its binding; the global transaction goes on.
+                    self.counters.forget_statement();
+                    self.statements.clear();
+                    self.membership.binding = None;
+                }
+            }
+            Class::Begin => {
+                self.pipeline.pass(frame, Ask::Execute);
+                self.block = true;
+            }
+            Class::Commit { chain } => return self.commit(frame, *chain).await,
+            Class::Rollback { chain } => {
+                self.run().await?;
+                if self.skipping {
+                    return Ok(());
+                }
+                (self.branch, self.ended) = (None, None);
+                self.counters.forget();
+                self.pipeline.pass(frame, Ask::Execute);
+                self.block = *chain;
+            }
+            Class::Savepoint(name) => {
+                // What came before can be told apart from what comes after only now.
+                self.check_counters().await?;
+                if self.skipping {
+                    return Ok(());
+                }
+                self.pipeline.pass(frame, Ask::Execute);
+                if let Some(branch) = &mut self.branch {
+                    branch.savepoint_nested(name.clone());
+                }
+            }
+            Class::RollbackTo(name) => {
+                self.pipeline.pass(frame, Ask::Execute);
+                self.run().await?;
+                if !self.skipping {
+                    self.counters.forget();
+                    if let Some(branch) = &mut self.branch {
+                        branch.rollback_to_nested(name);
+                    }
+                }
+            }
+            Class::Release(name) => {
+                self.check_counters().await?;
+                if self.skipping {
+                    return Ok(());
+                }
+                self.pipeline.pass(frame, Ask::Execute);
+                if let Some(branch) = &mut self.branch {
+                    branch.release_nested(name);
+                }
+            }
+            Class::Unsupported(what) => return self.refuse(&Failure::unsupported(what)).await,
+            // Seen to by the callers.
+            Class::Write(_) | Class::Control(_) => {}
+        }
+        Ok(())
+    }
+
+    /// Tells the client no, and makes its local transaction fail as any error would.
+    pub(super) async fn refuse(&mut self, failure: &Failure) -> Result<(), End> {
+        self.run().await?;
+        if self.skipping {
+            // An error came first.
+            return Ok(());
+        }
+        tracing::debug!(resource = %self.resource.backend.name(), message = failure.sentence(), "refused");
+        self.answer.extend(failure.message("ERROR"));
+        self.fail_locally().await
+    }
+
+    /// Makes the server's local transaction fail; the rest up to the Sync is skipped.
+    pub(super) async fn fail_locally(&mut self) -> Result<(), End> {
+        self.pipeline.poison();
+        let ran = self.pipeline.run(&mut self.database, &mut self.client, &mut Vec::new()).await?;
+        self.skipping = true;
+        self.writes.clear();
+        debug_assert!(ran.error.is_some());
+        Ok(())
+    }
+
+    /// Sends what was gathered and sees to the answers. Errors end in `skipping`.
+    pub(super) async fn run(&mut self) -> Result<(), End> {
+        if self.pipeline.is_empty() {
+            return Ok(());
+        }
+        let ran = self.pipeline.run(&mut self.database, &mut self.client, &mut self.answer).await?;
+        self.absorb(ran).await
+    }
+
+    /// Sync, from the client or at the end of its Query: the implicit local transaction ends.
+    pub(super) async fn on_sync(&mut self, tell: bool) -> Result<(), End> {
+        if !self.skipping && !self.block && self.expects_counts() {
+            self.ask_counts();
+        }
+        self.run().await?;
+        if !self.skipping && !self.block && self.counters.known() {
+            if self.branch.as_ref().is_some_and(|b| !b.changes.is_empty()) {
+                return self.settle_at_sync().await;
+            }
+            self.check_counters().await?;
+        }
+        self.sync(tell).await
+    }
+
+    /// Sends the Sync; the client is told that we are ready, if it is to be.
+    pub(super) async fn sync(&mut self, tell: bool) -> Result<(), End> {
+        self.pipeline.sync(super::pipeline::Fate::Drop);
+        let ran = self.pipeline.run(&mut self.database, &mut self.client, &mut self.answer).await?;
+        if let Some((error, _)) = &ran.error
+            && !self.skipping
+        {
+            // A deferred constraint, most likely: it speaks at the end of the implicit local transaction.
+            self.answer.extend(&error.frame);
+        }
+        self.after_sync(ran.ready);
+        if tell {
+            build::ready(&mut self.answer, self.status);
+        }
+        self.hand_over().await
+    }
+
+    pub(super) fn after_sync(&mut self, ready: Option<u8>) {
+        self.status = ready.unwrap_or(self.status);
+        self.block = self.status != IDLE;
+        self.skipping = false;
+        self.writes.clear();
+        if !self.block {
+            self.branch = None;
+            self.counters.forget();
+            self.statements.end_of_transaction();
+        }
+    }
+
+    /// The global transaction is being rolled back: an open local one is in its way.
+    async fn end_behind_back(&mut self) -> Result<(), End> {
+        let Some(binding) = &mut self.membership.binding else { return Ok(()) };
+        let xid = binding.xid;
+        binding.heard();
+        self.abandon().await?;
+        if self.block {
+            // The client ends it itself: what it says until then fails, as after any error.
+            self.ask_alone("BEGIN").await?;
+            self.pipeline.poison();
+            self.pipeline.sync(super::pipeline::Fate::Drop);
+            let ran = self.pipeline.run(&mut self.database, &mut self.client, &mut Vec::new()).await?;
+            self.status = ran.ready.unwrap_or(FAILED);
+            self.ended = Some(Failure::rolling_back(xid));
+        }
+        Ok(())
+    }
+
+    /// Rolls the local transaction back.
+    pub(super) async fn abandon(&mut self) -> Result<(), End> {
+        self.run().await?;
+        self.branch = None;
+        self.writes.clear();
+        self.counters.forget();
+        self.pipeline.sync(super::pipeline::Fate::Drop);
+        let ran = self.pipeline.run(&mut self.database, &mut self.client, &mut Vec::new()).await?;
+        if ran.ready.is_some_and(|status| status != IDLE) {
+            self.ask_alone("ROLLBACK").await?;
+        }
+        self.statements.end_of_transaction();
+        Ok(())
+    }
+
+    /// A statement of ours, alone.
+    pub(super) async fn ask_alone(&mut self, sql: &str) -> Result<super::pipeline::Ran, End> {
+        use super::pipeline::Fate::{Drop, Keep};
+        let name = self.own_name();
+        let bind = Bind {
+            portal: name.clone().into_bytes(),
+            statement: name.clone().into_bytes(),
+            formats: Vec::new(),
+            values: Vec::new(),
+            results: Vec::new(),
+        };
+        self.pipeline.parse(&name, sql, &[], Drop);
+        self.pipeline.bind(&bind, Drop);
+        self.pipeline.execute(&name, Keep);
+        self.pipeline.close(b'S', &name);
+        self.pipeline.sync(Drop);
+        let ran = self.pipeline.run(&mut self.database, &mut self.client, &mut Vec::new()).await?;
+        self.status = ran.ready.unwrap_or(self.status);
+        Ok(ran)
+    }
+}

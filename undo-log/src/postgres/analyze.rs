@@ -1,0 +1,513 @@
+//! What does a statement do? From its first words; for a write, where its RETURNING clause goes.
+//!
+//! Nothing is guessed about rows or tables here: the server says which table was meant, and its own counters of changed
+//! rows say whether anything else was.
+
+use super::lexer::tokens;
+use crate::{
+    analyze::{Argument, Control, Unsupported},
+    sql::{Kind, Token},
+};
+use std::ops::Range;
+
+/// What one statement does, as far as transactions are concerned.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Class {
+    /// Nothing but blanks and comments.
+    Empty,
+    /// Reads; if a function in it writes, the server's counters tell.
+    Read,
+    /// Changes settings, cursors or names of the session, and takes no snapshot.
+    Session,
+    /// INSERT, UPDATE or DELETE.
+    Write(Write),
+    /// BEGIN or START TRANSACTION.
+    Begin,
+    /// COMMIT or END; with AND CHAIN a new local transaction begins.
+    Commit {
+        /// AND CHAIN.
+        chain: bool,
+    },
+    /// ROLLBACK or ABORT of the whole local transaction.
+    Rollback {
+        /// AND CHAIN.
+        chain: bool,
+    },
+    /// SAVEPOINT.
+    Savepoint(String),
+    /// ROLLBACK TO.
+    RollbackTo(String),
+    /// RELEASE.
+    Release(String),
+    /// DISCARD ALL: the session is as new.
+    DiscardAll,
+    /// One of Atone's own.
+    Control(Control),
+    /// May change what cannot be undone; the sentence says what it is.
+    Unsupported(Unsupported),
+}
+
+/// Which of the three.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verb {
+    /// INSERT.
+    Insert,
+    /// UPDATE.
+    Update,
+    /// DELETE.
+    Delete,
+}
+
+/// A write and the places in its text that matter.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Write {
+    /// What it does.
+    pub verb: Verb,
+    /// The table as written.
+    pub table: Range<usize>,
+    /// What its columns are qualified by: the alias, or the table's own name, as written.
+    pub reference: Range<usize>,
+    /// Columns assigned by name, folded as the server folds them.
+    pub assigned: Vec<String>,
+    /// It has a RETURNING clause already.
+    pub returning: bool,
+    /// Where the statement ends, blanks and semicolons aside.
+    pub end: usize,
+    /// The keyword VALUES stands at its top: it inserts a known number of rows. Only for messages.
+    pub values: bool,
+}
+
+impl Write {
+    /// The statement with three more columns: the table meant, the table (or partition) of the row, the row.
+    pub fn with_returning(&self, sql: &str) -> String {
+        let name = &sql[self.table.clone()];
+        let row = &sql[self.reference.clone()];
+        let clause = if self.returning { "," } else { " RETURNING" };
+        format!(
+            "{}{clause} '{}'::pg_catalog.regclass::pg_catalog.oid::pg_catalog.text, {row}.tableoid::pg_catalog.text, \
+             pg_catalog.encode(pg_catalog.record_send({row}.*), 'hex')",
+            &sql[..self.end],
+            name.replace('\'', "''"),
+        )
+    }
+}
+
+/// Cuts a text of several statements at its semicolons.
+pub fn split(sql: &[u8], standard: bool) -> Result<Vec<Range<usize>>, Unsupported> {
+    let all = tokens(sql, standard).map_err(Unsupported::new)?;
+    let mut statements = Vec::new();
+    let mut current: Option<Range<usize>> = None;
+    let mut depth = 0_i32;
+    // The body of a function in standard form (BEGIN ATOMIC … END) holds semicolons; such a text is one statement.
+    let atomic = all.windows(2).any(|w| w[0].is_word(sql, "BEGIN") && w[1].is_word(sql, "ATOMIC"));
+    for token in all {
+        match token.text(sql) {
+            b"(" => depth += 1,
+            b")" => depth -= 1,
+            _ => {}
+        }
+        if token.is_punct(sql, b';') && depth <= 0 && !atomic {
+            statements.extend(current.take());
+        } else {
+            let start = current.map_or(token.start, |c| c.start);
+            current = Some(start..token.end);
+        }
+    }
+    statements.extend(current);
+    Ok(statements)
+}
+
+fn unsupported(what: impl Into<String>) -> Class {
+    Class::Unsupported(Unsupported::new(what))
+}
+
+/// Classifies one statement; a second one behind a semicolon is unsupported.
+pub fn classify(sql: &[u8], standard: bool) -> Class {
+    match tokens(sql, standard) {
+        Err(what) => unsupported(what),
+        Ok(all) => {
+            let end = all.iter().rposition(|t| !t.is_punct(sql, b';')).map_or(0, |p| p + 1);
+            Words { sql, tokens: &all[..end] }.classify()
+        }
+    }
+}
+
+struct Words<'a> {
+    sql: &'a [u8],
+    tokens: &'a [Token],
+}
+
+impl Words<'_> {
+    fn is(&self, at: usize, word: &str) -> bool {
+        self.tokens.get(at).is_some_and(|t| t.is_word(self.sql, word))
+    }
+
+    fn is_punct(&self, at: usize, sign: u8) -> bool {
+        self.tokens.get(at).is_some_and(|t| t.is_punct(self.sql, sign))
+    }
+
+    fn has(&self, word: &str) -> bool {
+        self.tokens.iter().any(|t| t.is_word(self.sql, word))
+    }
+
+    /// A name as the server folds it.
+    fn name(&self, at: usize) -> Option<String> {
+        let token = self.tokens.get(at)?;
+        let text = std::str::from_utf8(token.text(self.sql)).ok()?;
+        match token.kind {
+            Kind::Word => Some(text.to_ascii_lowercase()),
+            Kind::Quoted if text.starts_with('"') => Some(text.get(1..text.len() - 1)?.replace("\"\"", "\"")),
+            Kind::Quoted | Kind::String | Kind::Number | Kind::Param | Kind::Variable | Kind::Punct => None,
+        }
+    }
+
+    fn classify(&self) -> Class {
+        if self.tokens.iter().any(|t| t.is_punct(self.sql, b';')) {
+            return unsupported("several statements in one");
+        }
+        let Some(mut first) = self.tokens.iter().position(|t| !t.is_punct(self.sql, b'(')) else {
+            return Class::Empty;
+        };
+        if let Some(control) = self.control() {
+            return control.map_or_else(Class::Unsupported, Class::Control);
+        }
+        if self.is(0, "WITH") {
+            let Some(main) = self.main_verb() else { return unsupported("a WITH whose verb is not plain") };
+            if self.writes_inside() {
+                return unsupported("WITH … AS (INSERT, UPDATE, DELETE or MERGE …)");
+            }
+            first = main;
+        }
+        let verb = String::from_utf8_lossy(self.tokens[first].text(self.sql)).to_ascii_uppercase();
+        match verb.as_str() {
+            "SELECT" | "TABLE" | "VALUES" => self.read(),
+            "SHOW" | "FETCH" | "MOVE" | "CLOSE" => Class::Read,
+            "DECLARE" => self.read(),
+            "EXPLAIN" => self.explain(),
+            "COPY" => self.copy(),
+            "INSERT" | "UPDATE" | "DELETE" => self.write(first).map_or_else(Class::Unsupported, Class::Write),
+            "BEGIN" => Class::Begin,
+            "START" if self.is(1, "TRANSACTION") => Class::Begin,
+            "COMMIT" | "END" if self.is(1, "PREPARED") => unsupported("COMMIT PREPARED"),
+            "COMMIT" | "END" => Class::Commit { chain: self.chains() },
+            "ROLLBACK" | "ABORT" => self.rollback(),
+            "SAVEPOINT" => self.name(1).map_or_else(|| unsupported("SAVEPOINT of no name"), Class::Savepoint),
+            "RELEASE" => self
+                .name(1 + usize::from(self.is(1, "SAVEPOINT")))
+                .map_or_else(|| unsupported("RELEASE of no name"), Class::Release),
+            "SET" | "RESET" | "DEALLOCATE" | "UNLISTEN" | "LISTEN" | "LOCK" => Class::Session,
+            "DISCARD" if self.is(1, "ALL") => Class::DiscardAll,
+            "DISCARD" if self.is(1, "PLANS") || self.is(1, "SEQUENCES") => Class::Session,
+            "PREPARE" if self.is(1, "TRANSACTION") => unsupported("PREPARE TRANSACTION"),
+            "PREPARE" => Class::Session,
+            "EXECUTE" => {
+                unsupported("EXECUTE of a statement prepared in SQL (prepare it with the driver instead)")
+            }
+            "MERGE" | "NOTIFY" | "CALL" | "DO" | "TRUNCATE" => unsupported(verb),
+            other => {
+                unsupported(format!("{}, which cannot be undone", other.chars().take(32).collect::<String>()))
+            }
+        }
+    }
+
+    fn chains(&self) -> bool {
+        self.has("CHAIN") && !self.has("NO")
+    }
+
+    fn rollback(&self) -> Class {
+        if self.is(1, "PREPARED") {
+            return unsupported("ROLLBACK PREPARED");
+        }
+        let Some(to) = self.tokens.iter().position(|t| t.is_word(self.sql, "TO")) else {
+            return Class::Rollback { chain: self.chains() };
+        };
+        let at = to + 1 + usize::from(self.is(to + 1, "SAVEPOINT") && to + 2 < self.tokens.len());
+        self.name(at).map_or_else(|| unsupported("ROLLBACK TO no name"), Class::RollbackTo)
+    }
+
+    fn read(&self) -> Class {
+        if self.writes_inside() {
+            return unsupported("a read with a write inside");
+        }
+        // SELECT … INTO makes a table. The word stands nowhere else at the top of a read.
+        let mut depth = 0_i32;
+        for token in self.tokens {
+            match token.text(self.sql) {
+                b"(" => depth += 1,
+                b")" => depth -= 1,
+                _ if depth == 0 && token.is_word(self.sql, "INTO") => {
+                    return unsupported("SELECT … INTO a table");
+                }
+                _ => {}
+            }
+        }
+        Class::Read
+    }
+
+    fn explain(&self) -> Class {
+        let writes = ["INSERT", "UPDATE", "DELETE", "MERGE", "EXECUTE", "CREATE", "REFRESH"];
+        if (self.has("ANALYZE") || self.has("ANALYSE")) && writes.iter().any(|w| self.has(w)) {
+            unsupported("EXPLAIN ANALYZE of a write")
+        } else {
+            Class::Read
+        }
+    }
+
+    fn copy(&self) -> Class {
+        let mut depth = 0_i32;
+        for token in self.tokens {
+            match token.text(self.sql) {
+                b"(" => depth += 1,
+                b")" => depth -= 1,
+                _ if depth == 0 && token.is_word(self.sql, "FROM") => return unsupported("COPY … FROM"),
+                _ if depth == 0 && token.is_word(self.sql, "TO") => break,
+                _ => {}
+            }
+        }
+        if self.has("PROGRAM") {
+            return unsupported("COPY … TO PROGRAM");
+        }
+        if self.writes_inside() { unsupported("COPY of a write") } else { Class::Read }
+    }
+
+    /// The verb behind `WITH name AS (…), …`: the first such word outside parentheses.
+    fn main_verb(&self) -> Option<usize> {
+        let mut depth = 0_i32;
+        for (at, token) in self.tokens.iter().enumerate() {
+            match token.text(self.sql) {
+                b"(" => depth += 1,
+                b")" => depth -= 1,
+                _ if depth == 0
+                    && at > 1
+                    && ["SELECT", "TABLE", "VALUES", "INSERT", "UPDATE", "DELETE", "MERGE"]
+                        .iter()
+                        .any(|w| self.is(at, w)) =>
+                {
+                    return Some(at);
+                }
+                _ => {}
+            }
+        }
+        None
+    }
+
+    /// A write as part of another statement stands behind a parenthesis, perhaps behind WITH there.
+    fn writes_inside(&self) -> bool {
+        let writes = |at: usize| ["INSERT", "UPDATE", "DELETE", "MERGE"].iter().any(|w| self.is(at, w));
+        (1..self.tokens.len()).any(|at| self.is_punct(at - 1, b'(') && writes(at))
+    }
+
+    fn write(&self, first: usize) -> Result<Write, Unsupported> {
+        let wrong = |what: &str| Err(Unsupported::new(what));
+        if self.writes_inside() {
+            return wrong("a write inside a write");
+        }
+        let mut at = first + 1;
+        let verb = match () {
+            () if self.is(first, "INSERT") => Verb::Insert,
+            () if self.is(first, "UPDATE") => Verb::Update,
+            () => Verb::Delete,
+        };
+        let keyword = match verb {
+            Verb::Insert => Some("INTO"),
+            Verb::Update => None,
+            Verb::Delete => Some("FROM"),
+        };
+        if let Some(keyword) = keyword {
+            if !self.is(at, keyword) {
+                return wrong("a write whose table is not where it should be");
+            }
+            at += 1;
+        }
+        // `ONLY` is reserved; `ONLY (name)` is rare and refused.
+        at += usize::from(verb != Verb::Insert && self.is(at, "ONLY"));
+        let start = at;
+        let mut last = at;
+        loop {
+            if self.name(last).is_none() {
+                return wrong("a write of something other than one table");
+            }
+            if !self.is_punct(last + 1, b'.') {
+                break;
+            }
+            last += 2;
+        }
+        let table = self.tokens[start].start..self.tokens[last].end;
+        if self.sql[table.clone()].contains(&b'\\') {
+            return wrong("a table whose name holds a backslash");
+        }
+        let mut reference = self.tokens[last].span();
+        at = last + 1;
+        at += usize::from(verb != Verb::Insert && self.is_punct(at, b'*'));
+        let aliased = self.is(at, "AS");
+        let followers: &[&str] = match verb {
+            Verb::Insert => &["OVERRIDING", "DEFAULT", "VALUES", "SELECT", "WITH", "TABLE"],
+            Verb::Update => &["SET"],
+            Verb::Delete => &["USING", "WHERE", "RETURNING"],
+        };
+        let follows =
+            at == self.tokens.len() || self.is_punct(at, b'(') || followers.iter().any(|w| self.is(at, w));
+        if aliased || !follows {
+            at += usize::from(aliased);
+            if self.name(at).is_none() || (verb == Verb::Insert && !aliased) {
+                return wrong("a write with an unknown clause behind its table");
+            }
+            reference = self.tokens[at].span();
+            at += 1;
+        }
+        let (assigned, returning) = self.clauses(at)?;
+        Ok(Write {
+            verb,
+            table,
+            reference,
+            assigned,
+            returning,
+            end: self.tokens[self.tokens.len() - 1].end,
+            values: self.has("VALUES"),
+        })
+    }
+
+    /// Columns behind SET, and whether there is a RETURNING, both outside parentheses.
+    fn clauses(&self, from: usize) -> Result<(Vec<String>, bool), Unsupported> {
+        let (mut assigned, mut returning, mut setting, mut target, mut depth) =
+            (Vec::new(), false, false, false, 0_i32);
+        let mut at = from;
+        while at < self.tokens.len() {
+            let outside = depth == 0;
+            match self.tokens[at].text(self.sql) {
+                b"(" if setting && target => {
+                    // (a, b) = …
+                    at += 1;
+                    while at < self.tokens.len() && !self.is_punct(at, b')') {
+                        assigned.extend(self.name(at));
+                        at += 1;
+                    }
+                    target = false;
+                }
+                b"(" | b"[" => depth += 1,
+                b")" | b"]" => depth -= 1,
+                b"," if outside && setting => target = true,
+                _ if !outside => {}
+                _ if self.is(at, "RETURNING") => (returning, setting) = (true, false),
+                _ if self.is(at, "SET") && !returning => (setting, target) = (true, true),
+                // `a IS DISTINCT FROM b` goes on.
+                _ if self.is(at, "FROM") && self.is(at - 1, "DISTINCT") => {}
+                _ if self.is(at, "FROM") || self.is(at, "WHERE") => setting = false,
+                _ if setting && target => {
+                    let name = self.name(at);
+                    assigned.push(
+                        name.ok_or_else(|| {
+                            Unsupported::new("an assignment to something other than a column")
+                        })?,
+                    );
+                    target = false;
+                }
+                _ => {}
+            }
+            at += 1;
+        }
+        if depth == 0 {
+            Ok((assigned, returning))
+        } else {
+            Err(Unsupported::new("a write with unbalanced parentheses"))
+        }
+    }
+}
+
+const FUNCTIONS: [(&str, usize); 6] = [
+    ("atone_begin", 2),
+    ("atone_xid", 0),
+    ("atone_join", 1),
+    ("atone_leave", 0),
+    ("atone_commit", 1),
+    ("atone_rollback", 1),
+];
+
+/// Atone's own SQL.
+impl Words<'_> {
+    fn control(&self) -> Option<Result<Control, Unsupported>> {
+        let named = |at: usize| self.name(at).filter(|n| FUNCTIONS.iter().any(|(f, _)| f == n));
+        if (self.is(0, "SET") || self.is(0, "RESET"))
+            && let Some(at) = (1..self.tokens.len().min(4))
+                .find(|at| self.name(*at).is_some_and(|n| n == "atone") && self.is_punct(at + 1, b'.'))
+        {
+            return Some(self.set(at));
+        }
+        let at = (0..self.tokens.len()).find(|at| named(*at).is_some() && self.is_punct(at + 1, b'('))?;
+        Some(self.call(at, &named(at)?))
+    }
+
+    /// `SET atone.xid = 'x'`, `SET atone.xid TO DEFAULT`, `RESET atone.xid`.
+    fn set(&self, at: usize) -> Result<Control, Unsupported> {
+        let wrong = || Unsupported::new("SET atone.xid with anything but one literal, '' or DEFAULT");
+        if self.name(at + 2).as_deref() != Some("xid") {
+            return Err(Unsupported::new("a setting of atone other than atone.xid"));
+        }
+        if self.is(1, "LOCAL") {
+            return Err(Unsupported::new("SET LOCAL atone.xid (use SET, and leave with SET atone.xid = '')"));
+        }
+        let argument = match &self.tokens[at + 3..] {
+            [] if self.is(0, "RESET") => Argument::Null,
+            [eq, value] if eq.is_punct(self.sql, b'=') || eq.is_word(self.sql, "TO") => {
+                self.literal(value).ok_or_else(wrong)?
+            }
+            _ => return Err(wrong()),
+        };
+        Ok(Control { function: "set".into(), arguments: vec![argument], column: None })
+    }
+
+    fn literal(&self, token: &Token) -> Option<Argument> {
+        let text = std::str::from_utf8(token.text(self.sql)).ok()?;
+        match token.kind {
+            Kind::String if text.starts_with('\'') => {
+                let inner = text.get(1..text.len() - 1)?;
+                (!inner.contains(['\\', '\''])).then(|| Argument::Text(inner.to_owned()))
+            }
+            Kind::Number => Some(Argument::Text(text.to_owned())),
+            Kind::Param => text.get(1..)?.parse::<usize>().ok()?.checked_sub(1).map(Argument::Param),
+            Kind::Word if ["NULL", "DEFAULT"].iter().any(|w| token.is_word(self.sql, w)) => {
+                Some(Argument::Null)
+            }
+            Kind::Word | Kind::Quoted | Kind::String | Kind::Variable | Kind::Punct => None,
+        }
+    }
+
+    /// `SELECT f(…) [[AS] name]`; an argument may be cast.
+    fn call(&self, at: usize, function: &str) -> Result<Control, Unsupported> {
+        let wrong = || {
+            Unsupported::new(format!(
+                "{function}() anywhere but alone, as SELECT {function}(…) [AS name], with literals or parameters as arguments"
+            ))
+        };
+        if at != 1 || !self.is(0, "SELECT") {
+            return Err(wrong());
+        }
+        let close = (at..self.tokens.len()).find(|n| self.is_punct(*n, b')')).ok_or_else(wrong)?;
+        let mut arguments = Vec::new();
+        for part in self.tokens[at + 2..close].split(|t| t.is_punct(self.sql, b',')) {
+            match part {
+                [] if close == at + 2 => {}
+                [value] => arguments.push(self.literal(value).ok_or_else(wrong)?),
+                [value, a, b, cast @ ..]
+                    if a.is_punct(self.sql, b':')
+                        && b.is_punct(self.sql, b':')
+                        && cast.iter().all(|t| t.kind == Kind::Word || t.is_punct(self.sql, b'.')) =>
+                {
+                    arguments.push(self.literal(value).ok_or_else(wrong)?);
+                }
+                _ => return Err(wrong()),
+            }
+        }
+        let most = FUNCTIONS.iter().find(|(f, _)| *f == function).map_or(0, |(_, n)| *n);
+        if arguments.len() > most || (function == "atone_join" && arguments.is_empty()) {
+            return Err(Unsupported::new(format!("{function}() with {} arguments", arguments.len())));
+        }
+        let column = match self.tokens.len() - close {
+            1 => None,
+            2 => Some(self.name(close + 1).ok_or_else(wrong)?),
+            3 if self.is(close + 1, "AS") => Some(self.name(close + 2).ok_or_else(wrong)?),
+            _ => return Err(wrong()),
+        };
+        Ok(Control { function: function.to_owned(), arguments, column })
+    }
+}

@@ -1,0 +1,17 @@
+//! PostgreSQL: reading its text, its tables and rows in the server's binary form, and the statements that put them back.
+//!
+//! The capture differs from MySQL's. Every write is given a RETURNING clause that tells which table it meant and each
+//! row in binary form; what a row was before the local transaction is read from outside, where the server still shows
+//! it. So our reading of a statement finds one place in the text, and the server itself confirms the rest.
+
+pub mod analyze;
+mod binary;
+mod lexer;
+mod table;
+#[cfg(test)]
+mod tests;
+
+pub use analyze::{Class, Verb, Write, classify, split};
+pub use binary::{record, record_values};
+pub use lexer::{tokens, word_bytes};
+pub use table::{Field, Layout, before_images, quote};

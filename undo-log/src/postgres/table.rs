@@ -1,0 +1,102 @@
+//! A table's layout: from a row in binary form to an image with its lock keys.
+
+use super::binary::{float, numeric, record, shown};
+use crate::capture::{Canonical, Captured, ColumnKind, Key, Row, Table};
+
+/// A column of a row in binary form.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Field {
+    /// Its type's number in this database.
+    pub kind: u32,
+    /// Its place among [`Table::columns`]; None for a generated one.
+    pub column: Option<usize>,
+}
+
+/// How the rows of a table come, beside its description.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Layout {
+    /// The table's number in this database.
+    pub oid: u32,
+    /// The columns of a row in binary form.
+    pub fields: Vec<Field>,
+    /// The name that its rows are locked under: the topmost partitioned table's.
+    pub locked_as: String,
+}
+
+impl Layout {
+    /// A row in binary form as an image; None when it is not of this table.
+    pub fn decode(&self, table: &Table, bytes: &[u8]) -> Option<Captured> {
+        let values = record(bytes)?;
+        if values.len() != self.fields.len() {
+            return None;
+        }
+        let mut row = vec![None; table.columns.len()];
+        for ((kind, value), field) in values.into_iter().zip(&self.fields) {
+            if kind != field.kind {
+                return None;
+            }
+            if let Some(column) = field.column {
+                row[column] = value.map(<[u8]>::to_vec);
+            }
+        }
+        let row = Row(row);
+        let key = canonical(table, &table.key, &row)?;
+        let uniques = table.uniques.iter().filter_map(|k| canonical(table, k, &row)).collect();
+        Some(Captured { row, key, uniques })
+    }
+}
+
+/// A key's value in canonical form; None when a NULL is in it.
+fn canonical(table: &Table, key: &Key, row: &Row) -> Option<Canonical> {
+    let (mut bytes, mut words) = (Vec::new(), Vec::new());
+    for part in &key.parts {
+        let value = row.0[part.column].as_deref()?;
+        let ColumnKind::Postgres(name) = &table.columns[part.column].kind else { return None };
+        let compared = match name.as_str() {
+            "pg_catalog.numeric" => numeric(value),
+            "pg_catalog.float4" | "pg_catalog.float8" => float(value),
+            "pg_catalog.bpchar" => {
+                let padding = value.iter().rev().take_while(|b| **b == b' ').count();
+                value[..value.len() - padding].to_vec()
+            }
+            _ => value.to_vec(),
+        };
+        bytes.extend((compared.len() as u32).to_be_bytes());
+        bytes.extend(compared);
+        words.push(shown(name, value));
+    }
+    Some(Canonical { index: key.name.clone(), bytes, shown: words.join(", ") })
+}
+
+/// A name in double quotes.
+pub fn quote(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+/// The query that reads rows by key: `keys` of them, each key's values as parameters in turn, cast to the columns' types.
+/// Its columns are the table or partition of the row, and the row in binary form.
+pub fn before_images(table: &Table, keys: usize, lock: bool) -> String {
+    let mut number = 0;
+    let mut row = || {
+        let parts: Vec<String> = table
+            .key
+            .parts
+            .iter()
+            .map(|part| {
+                number += 1;
+                let column = &table.columns[part.column];
+                let ColumnKind::Postgres(kind) = &column.kind else { return "FALSE".into() };
+                format!("t.{} = ${number}::{kind}", quote(&column.name))
+            })
+            .collect();
+        format!("({})", parts.join(" AND "))
+    };
+    let conditions: Vec<String> = (0..keys).map(|_| row()).collect();
+    format!(
+        "SELECT t.tableoid, pg_catalog.record_send(t.*) FROM {}.{} t WHERE {}{}",
+        quote(&table.schema),
+        quote(&table.name),
+        if conditions.is_empty() { "FALSE".to_owned() } else { conditions.join(" OR ") },
+        if lock { " FOR UPDATE" } else { "" }
+    )
+}
