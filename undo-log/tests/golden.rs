@@ -22,6 +22,7 @@ fn table(name: &str, columns: &[(&str, ColumnKind)], key: &[usize], unique: Opti
         uniques: unique.map(|u| Key { name: "u".into(), parts: parts(&[u]) }).into_iter().collect(),
         auto_increment: None,
         insert_order: columns.iter().map(|(n, _)| (*n).to_owned()).collect(),
+        defaults: Vec::new(),
     }
 }
 
@@ -175,7 +176,7 @@ fn rows(sql: &str, write: &Write, (table, before, after): (Table, Row, Row)) -> 
             shown: row.key.shown.clone(),
             after: after.clone(),
         }],
-        changes: vec![Change { row: 0, before }],
+        changes: vec![Change { row: 0, before, moved_to: None }],
     };
     let record = UndoRecord::decode(&record.encode()).expect("what was written");
     match reverse(&record, std::slice::from_ref(&table), &[after]) {

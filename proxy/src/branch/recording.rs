@@ -81,7 +81,7 @@ impl Building<'_> {
             (rows.len() as u32 - 1, stays)
         });
         place.1 = stays;
-        self.record.changes.push(Undo { row: place.0, before });
+        self.record.changes.push(Undo { row: place.0, before, moved_to: None });
         Ok(())
     }
 }

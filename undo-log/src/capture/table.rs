@@ -19,6 +19,8 @@ pub struct Table {
     pub auto_increment: Option<usize>,
     /// The visible columns' names, generated ones too, in the order of INSERT without a column list.
     pub insert_order: Vec<String>,
+    /// Per column a literal of its default, where the catalogue tells it surely. Empty: none is known.
+    pub defaults: Vec<Option<String>>,
 }
 
 /// A stored column.
