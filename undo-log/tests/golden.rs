@@ -149,7 +149,7 @@ fn rows(sql: &str, write: &Write, (table, before, after): (Table, Row, Row)) -> 
             }
         }
         Verb::Update | Verb::Delete => {
-            let image = capture::image_of_write(&table, sql, write, &params).replace('\n', " ");
+            let image = capture::image_of_write(&table, sql, write, &params, &[]).replace('\n', " ");
             let _ = writeln!(page, "  image    {image}");
             if !write.stable {
                 let again =
