@@ -23,6 +23,7 @@ fn table(name: &str, columns: &[(&str, ColumnKind)], key: &[usize], unique: Opti
         auto_increment: None,
         insert_order: columns.iter().map(|(n, _)| (*n).to_owned()).collect(),
         defaults: Vec::new(),
+        widths: Vec::new(),
     }
 }
 

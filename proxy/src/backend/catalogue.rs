@@ -119,7 +119,7 @@ async fn read(
     let named = (schema.as_str(), table.as_str());
     let columns: Vec<ColumnRow> = conn
         .exec(
-            "SELECT COLUMN_NAME, DATA_TYPE, CHARACTER_SET_NAME, EXTRA, IS_NULLABLE, COLUMN_DEFAULT FROM information_schema.COLUMNS \
+            "SELECT COLUMN_NAME, DATA_TYPE, CHARACTER_SET_NAME, EXTRA, IS_NULLABLE, COLUMN_DEFAULT, COLUMN_TYPE FROM information_schema.COLUMNS \
              WHERE TABLE_SCHEMA = ? AND TABLE_NAME = ? ORDER BY ORDINAL_POSITION",
             named,
         )
@@ -144,8 +144,8 @@ async fn read(
     Ok(Some(Entry { name, table, triggers, cascades }))
 }
 
-/// Name, type, character set, extra, nullable, default.
-type ColumnRow = (String, String, Option<String>, String, String, Option<String>);
+/// Name, type, character set, extra, nullable, default, type in full.
+type ColumnRow = (String, String, Option<String>, String, String, Option<String>, String);
 
 async fn triggers(conn: &mut Conn, named: (&str, &str)) -> Result<Vec<String>, mysql_async::Error> {
     let query = "SELECT EVENT_MANIPULATION FROM information_schema.TRIGGERS \
@@ -166,8 +166,9 @@ fn describe(
     };
     let mut columns = Vec::new();
     let mut auto_increment = None;
-    let (mut nullable, mut defaults) = (Vec::new(), Vec::new());
-    for (column, data_type, charset, extra, is_nullable, default) in rows.iter().filter(|r| !generated(&r.3))
+    let (mut nullable, mut defaults, mut widths) = (Vec::new(), Vec::new(), Vec::new());
+    for (column, data_type, charset, extra, is_nullable, default, full_type) in
+        rows.iter().filter(|r| !generated(&r.3))
     {
         let kind = ColumnKind::of(data_type, charset.as_deref()).ok_or_else(|| {
             format!("its column {column} has type {data_type}, which is not captured exactly")
@@ -175,6 +176,7 @@ fn describe(
         if extra.to_lowercase().contains("auto_increment") {
             auto_increment = Some(columns.len());
         }
+        widths.push(binary_width(full_type));
         nullable.push(is_nullable == "YES");
         defaults.push(default.as_deref().and_then(|text| default_literal(&kind, text, extra, mariadb)));
         columns.push(Column { name: column.clone(), kind });
@@ -216,7 +218,13 @@ fn describe(
         auto_increment,
         insert_order,
         defaults,
+        widths,
     })
+}
+
+/// The n of `binary(n)`.
+fn binary_width(full_type: &str) -> Option<u32> {
+    full_type.to_lowercase().strip_prefix("binary(")?.strip_suffix(')')?.parse().ok()
 }
 
 /// The literal of a default. MariaDB writes it as SQL; MySQL writes a string's bare characters, and marks expressions

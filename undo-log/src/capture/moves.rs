@@ -184,6 +184,7 @@ mod tests {
             auto_increment: None,
             insert_order: Vec::new(),
             defaults: Vec::new(),
+            widths: Vec::new(),
         }
     }
 

@@ -138,19 +138,32 @@ pub(crate) fn where_key(table: &Table, key: &[Vec<u8>]) -> Option<String> {
 fn condition(table: &Table, keys: &[Vec<String>]) -> String {
     let names: Vec<String> =
         table.key.parts.iter().map(|p| identifier(&table.columns[p.column].name)).collect();
+    let widths: Vec<Option<u32>> =
+        table.key.parts.iter().map(|p| table.widths.get(p.column).copied().flatten()).collect();
     if keys.is_empty() {
         return "FALSE".into();
     }
     if let [name] = names.as_slice() {
-        let list: Vec<&str> = keys.iter().map(|k| k[0].as_str()).collect();
+        let list: Vec<String> = keys.iter().map(|k| filled(&k[0], widths[0])).collect();
         return format!("{name} IN ({})", list.join(", "));
     }
     // MariaDB does not use an index for (a, b) IN (…).
     let row = |key: &Vec<String>| {
-        let parts: Vec<String> = names.iter().zip(key).map(|(n, v)| format!("{n} = {v}")).collect();
+        let parts = names.iter().zip(key).zip(&widths);
+        let parts: Vec<String> = parts.map(|((n, v), w)| format!("{n} = {}", filled(v, *w))).collect();
         format!("({})", parts.join(" AND "))
     };
     keys.iter().map(row).collect::<Vec<_>>().join(" OR ")
+}
+
+/// A literal for a BINARY(n), filled up to its width as the column does it.
+fn filled(literal: &str, width: Option<u32>) -> String {
+    match width {
+        // A whole one, as images give them.
+        Some(n) if literal.starts_with("x'") && literal.len() == 2 * n as usize + 3 => literal.to_owned(),
+        Some(n) => format!("CAST({literal} AS BINARY({n}))"),
+        None => literal.to_owned(),
+    }
 }
 
 /// One row of an image query. None when it has not the columns that were asked for.

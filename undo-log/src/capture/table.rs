@@ -21,6 +21,8 @@ pub struct Table {
     pub insert_order: Vec<String>,
     /// Per column a literal of its default, where the catalogue tells it surely. Empty: none is known.
     pub defaults: Vec<Option<String>>,
+    /// Per column the width of a BINARY(n), to which shorter values are filled up with zeros. Empty: there is none.
+    pub widths: Vec<Option<u32>>,
 }
 
 /// A stored column.
