@@ -4,7 +4,7 @@ use super::{
     foreign_keys::{Reference, cascades},
     writers::Writers,
 };
-use atone_undo_log::capture::{Column, ColumnKind, Key, KeyPart, Table};
+use atone_undo_log::capture::{Column, ColumnKind, Key, KeyPart, Storage, Table};
 use dashmap::DashMap;
 use mysql_async::{Conn, prelude::Queryable};
 use std::{
@@ -166,7 +166,7 @@ fn describe(
     };
     let mut columns = Vec::new();
     let mut auto_increment = None;
-    let (mut nullable, mut defaults, mut widths) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut nullable, mut defaults, mut storage) = (Vec::new(), Vec::new(), Vec::new());
     for (column, data_type, charset, extra, is_nullable, default, full_type) in
         rows.iter().filter(|r| !generated(&r.3))
     {
@@ -176,7 +176,7 @@ fn describe(
         if extra.to_lowercase().contains("auto_increment") {
             auto_increment = Some(columns.len());
         }
-        widths.push(binary_width(full_type));
+        storage.push(stored(data_type, full_type));
         nullable.push(is_nullable == "YES");
         defaults.push(default.as_deref().and_then(|text| default_literal(&kind, text, extra, mariadb)));
         columns.push(Column { name: column.clone(), kind });
@@ -218,13 +218,18 @@ fn describe(
         auto_increment,
         insert_order,
         defaults,
-        widths,
+        storage,
     })
 }
 
-/// The n of `binary(n)`.
-fn binary_width(full_type: &str) -> Option<u32> {
-    full_type.to_lowercase().strip_prefix("binary(")?.strip_suffix(')')?.parse().ok()
+fn stored(data_type: &str, full_type: &str) -> Storage {
+    let full_type = full_type.to_lowercase();
+    let width = full_type.strip_prefix("binary(").and_then(|t| t.strip_suffix(')')?.parse().ok());
+    match width {
+        Some(width) => Storage::Filled(width),
+        None if data_type.eq_ignore_ascii_case("year") => Storage::Year,
+        None => Storage::Plain,
+    }
 }
 
 /// The literal of a default. MariaDB writes it as SQL; MySQL writes a string's bare characters, and marks expressions

@@ -72,9 +72,12 @@ impl Branch {
         self.changes.extend(rows.into_iter().map(|row| change(table, row)));
     }
 
-    /// Rows were inserted, found by these key literals.
-    pub fn inserted(&mut self, table: usize, keys: Vec<Vec<String>>) {
+    /// Rows were inserted, found by these key literals; perhaps they have been read.
+    pub fn inserted(&mut self, table: usize, keys: Vec<Vec<String>>, read: Option<Vec<Captured>>) {
         self.changes.push(Change::Inserted(table, keys));
+        if let Some(rows) = read {
+            self.resolve(self.changes.len() - 1, rows);
+        }
     }
 
     /// The key of rows was assigned: from where each went to where, in an order in which each place was free.

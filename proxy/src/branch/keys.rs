@@ -5,7 +5,7 @@ use super::plan::{Asked, Inserted, KeyGiven, NoPlan, Planner};
 use crate::wire::params::Param;
 use atone_undo_log::{
     analyze::{Unsupported, Value, ValueKind, Write, assigns_itself, refuse_unaskable, refuse_uncomputable},
-    capture::{self, KeyChange, KeyValue, NewPart, Table, key_literal},
+    capture::{self, KeyChange, KeyValue, NewPart, Storage, Table, key_literal},
 };
 
 /// An INSERT's rows, and what must be asked for before it.
@@ -85,6 +85,12 @@ impl Planner<'_> {
             KeyValue::Number(text) | KeyValue::String { text: Some(text), .. } => is_zero(text),
             KeyValue::String { text: None, .. } => false,
         };
+        let year = matches!(table.storage(column), Storage::Year);
+        if given.as_ref().is_some_and(|v| year && matches!(v, KeyValue::String { .. }) && zero(v)) {
+            let why =
+                format!("the INSERT gives a string of zeros to its key column {name}, a YEAR; give a number");
+            return Err(NoPlan::Table(table.full_name(), why));
+        }
         match given {
             Some(value) if !(auto && zero(&value) && !self.settings.no_auto_value_on_zero) => {
                 Ok(KeyGiven::Literal(key_literal(name, kind, &value)?))
@@ -142,7 +148,9 @@ impl Planner<'_> {
             if matches!(value.kind, ValueKind::Null | ValueKind::Default) {
                 return Err(no_value());
             }
-            change.plain &= value.kind != ValueKind::Expression;
+            // What an INSERT would be trusted with.
+            change.plain &= table.storage(index) != Storage::Year
+                && self.plain(text, value).is_some_and(|given| key_literal(column, kind, &given).is_ok());
             let expression = capture::computed(kind, sql, value.span.clone(), write, text.literals);
             change.parts[part] = match expression {
                 Some(expression) => {

@@ -74,14 +74,37 @@ impl Session {
     ) -> Result<Vec<(Captured, Captured)>, End2> {
         let name = table.full_name();
         let expected = captured.len();
-        let found =
-            branch::read_keys(&mut self.backside, table, &moving.wanted).await.map_err(surely_dead)?;
+        let found = self.found(table, &moving.wanted).await?;
         let doubt = Failure::not_at_its_key(&name, expected, if moving.occupied { 0 } else { found.len() });
         if moving.occupied || found.len() != expected {
             return Err(Stopped::Dead(doubt).into());
         }
         let pairs = moving.change.pair(table, captured, computed, found);
         pairs.ok_or_else(|| Stopped::Dead(doubt).into())
+    }
+
+    /// The rows at these keys, each once, after the statement that should have put them there.
+    async fn found(&mut self, table: &Table, keys: &[Vec<String>]) -> Result<Vec<Captured>, End2> {
+        let found = branch::read_keys(&mut self.backside, table, keys).await.map_err(surely_dead)?;
+        let mut seen = BTreeSet::new();
+        Ok(found.into_iter().filter(|row| seen.insert(row.key.bytes.clone())).collect())
+    }
+
+    /// The rows of an INSERT whose keys it computed: if one was computed wrongly, a later statement must not make it
+    /// look right.
+    pub(super) async fn inserted_there(
+        &mut self,
+        table: &Table,
+        keys: &[Vec<String>],
+        occupied: bool,
+    ) -> Result<Vec<Captured>, End2> {
+        let found = self.found(table, keys).await?;
+        if occupied || found.len() != keys.len() {
+            let found = if occupied { 0 } else { found.len() };
+            let failure = Failure::not_found_again(&table.full_name(), keys.len(), found);
+            return Err(Stopped::Dead(failure).into());
+        }
+        Ok(found)
     }
 
     /// The keys of inserted rows with the numbers that the server generated. `step` is their distance.

@@ -196,15 +196,17 @@ impl Session {
             }
         };
         self.count(branch, plan, &captured, &ok)?;
-        let echo = self.keep_echo(moving.is_some() || branch::mixes(&keys), &ok).await?;
+        let echo =
+            self.keep_echo(moving.is_some() || !plan.asked.is_empty() || branch::mixes(&keys), &ok).await?;
         match (plan.write.verb, moving) {
-            (Verb::Insert, _) if occupied => {
-                let failure = Failure::not_found_again(&plan.entry.name, keys.len(), 0);
-                return Err(Stopped::Dead(failure).into());
-            }
             (Verb::Insert, _) => {
                 let step = settings.auto_increment_increment;
-                branch.inserted(table, self.numbered(description, keys, &ok, step).await?);
+                let keys = self.numbered(description, keys, &ok, step).await?;
+                let there = match plan.asked.is_empty() {
+                    true => None,
+                    false => Some(self.inserted_there(description, &keys, occupied).await?),
+                };
+                branch.inserted(table, keys, there);
             }
             (Verb::Update, Some(moving)) => {
                 branch.moved(table, self.moved(description, moving, captured, &computed).await?);

@@ -217,6 +217,7 @@ async fn what_cannot_be_asked_for_is_refused() {
     let tables = "CREATE TABLE t (id BIGINT PRIMARY KEY, v INT);
 INSERT INTO t VALUES (1, 1);
 CREATE TABLE s (k VARCHAR(40) PRIMARY KEY, v INT);
+CREATE TABLE n (id INT PRIMARY KEY, v INT);
 CREATE TABLE e (k ENUM('a', 'b') PRIMARY KEY);
 CREATE TABLE x (k VARCHAR(40) DEFAULT (UUID()) PRIMARY KEY, v INT);
 CREATE TABLE mp (id INT AUTO_INCREMENT, user VARCHAR(9), PRIMARY KEY (id, user));
@@ -236,6 +237,8 @@ CREATE TABLE mp (id INT AUTO_INCREMENT, user VARCHAR(9), PRIMARY KEY (id, user))
             ("INSERT INTO t VALUES (NULLIF(1, 1), 1)", "gives no value for its key column id"),
             ("INSERT INTO t VALUES (CONCAT('x', 'y'), 1)", "key column id that is not of its type"),
             ("INSERT INTO t VALUES (2.5 + 1, 1)", "found by the keys"),
+            // 49 to the server, '1' to a cast.
+            ("INSERT INTO n VALUES ((0x31), 1)", "found by the keys"),
             ("INSERT INTO e VALUES (CONCAT('a', ''))", "computes its key column k"),
             ("INSERT INTO x (v) VALUES (1)", "gives no value for its key column k"),
             ("INSERT INTO mp VALUES (NULL, 'a'), (5, 'b')", "give all or none"),

@@ -198,6 +198,50 @@ async fn both_keys_are_locked() {
 }
 
 #[tokio::test]
+async fn many_rows_move() {
+    let values: Vec<String> = (1..=1300).map(|id| format!("({id}, {})", id % 7)).collect();
+    let tables =
+        format!("CREATE TABLE t (id INT PRIMARY KEY, v INT);\nINSERT INTO t VALUES {};\n", values.join(","));
+    let statements = [
+        "UPDATE t SET id = id + 1 ORDER BY id DESC",
+        "UPDATE t SET id = id + 5000 WHERE v < 5",
+        "UPDATE t SET id = 10000 - id, v = v + 1 WHERE v = 1",
+        "DELETE FROM t WHERE v = 2",
+    ];
+    check_modes("key_many", &tables, &statements, &[Mode::Autocommit, Mode::Local]).await;
+}
+
+#[tokio::test]
+async fn a_stranger_at_either_end_blocks_the_rollback() {
+    let room = room("key_strangers", TABLES).await;
+    for kind in Kind::ALL {
+        let before = room.dump(kind).await;
+        for (stranger, mended) in [
+            ("INSERT INTO t (id, u) VALUES (1, 77)", "DELETE FROM t WHERE id = 1"),
+            (
+                "UPDATE t SET v = 11, changed = changed WHERE id = 50",
+                "UPDATE t SET v = 10, changed = changed WHERE id = 50",
+            ),
+            (
+                "UPDATE t SET id = 51, changed = changed WHERE id = 50",
+                "UPDATE t SET id = 50, changed = changed WHERE id = 51",
+            ),
+        ] {
+            let mut direct = room.direct(kind).await;
+            let mut app = room.app(kind).await;
+            let xid = sql::begin(&mut app).await.unwrap();
+            app.query_drop("UPDATE t SET id = 50 WHERE id = 1").await.unwrap();
+            direct.query_drop(stranger).await.unwrap();
+            assert_eq!(sql::rollback(&mut app).await.unwrap(), "blocked", "{kind:?} {stranger}");
+            direct.query_drop(mended).await.unwrap();
+            let status = sql::one(&mut app, &format!("SELECT atone_rollback('{xid}')")).await.unwrap();
+            assert_eq!(status.as_deref(), Some("rolled_back"), "{kind:?} {stranger}");
+            assert_eq!(room.dump(kind).await, before, "{kind:?} {stranger}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn what_cannot_be_foreseen_is_refused() {
     let room = room(
         "key_refused",
@@ -209,6 +253,10 @@ CREATE TABLE parent (id INT PRIMARY KEY, v INT);
 INSERT INTO parent VALUES (1, 1);
 CREATE TABLE child (id INT PRIMARY KEY, pid INT, FOREIGN KEY (pid) REFERENCES parent (id) ON UPDATE CASCADE);
 INSERT INTO child VALUES (1, 1);
+CREATE TABLE twins (id INT PRIMARY KEY, v INT);
+INSERT INTO twins VALUES (1, 5), (2, 5);
+CREATE TABLE y (y YEAR PRIMARY KEY, v INT);
+INSERT INTO y VALUES (0, 1), (1999, 1);
 ",
     )
     .await;
@@ -226,6 +274,10 @@ INSERT INTO child VALUES (1, 1);
             ("UPDATE t SET id = NULL WHERE id = 1", "key column id"),
             ("UPDATE t SET id = 5.4 WHERE id = 1", "shop_key_refused.t"),
             ("UPDATE t SET id = 2.5 + id WHERE id = 1", "shop_key_refused.t"),
+            // 49 to the server, whose row 1 looks like the one that moves.
+            ("UPDATE twins SET id = 0x31 WHERE id = 2", "shop_key_refused.twins"),
+            ("UPDATE y SET y = '0' WHERE y = 1999", "shop_key_refused.y"),
+            ("INSERT INTO y VALUES ('0', 1)", "a string of zeros"),
             ("UPDATE p SET k = 'abce'", "assigns k, of which only"),
             ("UPDATE parent SET id = 5", "foreign key of shop_key_refused.child"),
         ] {

@@ -80,7 +80,7 @@ fn unchanging(sql: &str, mode: SqlMode, value: &Value) -> Result<(), String> {
         let followed = |sign: u8, by: usize| found.get(at + by).is_some_and(|t| t.is_punct(text, sign));
         match token.kind {
             // A user variable is still while nothing in the statement assigns one.
-            Kind::Variable if spelled.starts_with("@@") || assigns => return Err(format!("{spelled}")),
+            Kind::Variable if spelled.starts_with("@@") || assigns => return Err(spelled),
             // Without an argument it only reads.
             Kind::Word if token.is_word(text, "LAST_INSERT_ID") && followed(b'(', 1) && followed(b')', 2) => {
             }

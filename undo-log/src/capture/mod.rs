@@ -17,4 +17,4 @@ pub use query::{
     computed, decode, generated_keys, image_of_inserts, image_of_rows, image_of_write, keys_of,
     on_captured_rows,
 };
-pub use table::{Captured, Column, Key, KeyPart, Row, Table};
+pub use table::{Captured, Column, Key, KeyPart, Row, Storage, Table};

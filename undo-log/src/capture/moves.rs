@@ -25,7 +25,7 @@ pub struct KeyChange {
     pub parts: Vec<NewPart>,
     /// What the image query asks for besides the image.
     pub expressions: Vec<String>,
-    /// All assigned values are literals or parameters: a row can be found by one only if it is what was stored.
+    /// All assigned values are literals or parameters that find a row only if they are what it stores.
     pub plain: bool,
     /// All columns the statement assigns, as indexes.
     pub assigned: BTreeSet<usize>,
@@ -184,7 +184,7 @@ mod tests {
             auto_increment: None,
             insert_order: Vec::new(),
             defaults: Vec::new(),
-            widths: Vec::new(),
+            storage: Vec::new(),
         }
     }
 

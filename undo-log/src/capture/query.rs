@@ -1,6 +1,6 @@
 //! The queries that read images, and what comes back from them.
 
-use super::{Captured, ColumnKind, Row, Table, key};
+use super::{Captured, ColumnKind, Row, Storage, Table, key};
 use crate::{
     analyze::{Verb, Write},
     sql::identifier,
@@ -138,18 +138,17 @@ pub(crate) fn where_key(table: &Table, key: &[Vec<u8>]) -> Option<String> {
 fn condition(table: &Table, keys: &[Vec<String>]) -> String {
     let names: Vec<String> =
         table.key.parts.iter().map(|p| identifier(&table.columns[p.column].name)).collect();
-    let widths: Vec<Option<u32>> =
-        table.key.parts.iter().map(|p| table.widths.get(p.column).copied().flatten()).collect();
+    let storage: Vec<Storage> = table.key.parts.iter().map(|p| table.storage(p.column)).collect();
     if keys.is_empty() {
         return "FALSE".into();
     }
     if let [name] = names.as_slice() {
-        let list: Vec<String> = keys.iter().map(|k| filled(&k[0], widths[0])).collect();
+        let list: Vec<String> = keys.iter().map(|k| filled(&k[0], storage[0])).collect();
         return format!("{name} IN ({})", list.join(", "));
     }
     // MariaDB does not use an index for (a, b) IN (…).
     let row = |key: &Vec<String>| {
-        let parts = names.iter().zip(key).zip(&widths);
+        let parts = names.iter().zip(key).zip(&storage);
         let parts: Vec<String> = parts.map(|((n, v), w)| format!("{n} = {}", filled(v, *w))).collect();
         format!("({})", parts.join(" AND "))
     };
@@ -157,12 +156,14 @@ fn condition(table: &Table, keys: &[Vec<String>]) -> String {
 }
 
 /// A literal for a BINARY(n), filled up to its width as the column does it.
-fn filled(literal: &str, width: Option<u32>) -> String {
-    match width {
+fn filled(literal: &str, storage: Storage) -> String {
+    match storage {
         // A whole one, as images give them.
-        Some(n) if literal.starts_with("x'") && literal.len() == 2 * n as usize + 3 => literal.to_owned(),
-        Some(n) => format!("CAST({literal} AS BINARY({n}))"),
-        None => literal.to_owned(),
+        Storage::Filled(n) if literal.starts_with("x'") && literal.len() == 2 * n as usize + 3 => {
+            literal.to_owned()
+        }
+        Storage::Filled(n) => format!("CAST({literal} AS BINARY({n}))"),
+        Storage::Plain | Storage::Year => literal.to_owned(),
     }
 }
 

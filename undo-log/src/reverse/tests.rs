@@ -17,7 +17,7 @@ fn table() -> Table {
         auto_increment: None,
         insert_order: Vec::new(),
         defaults: Vec::new(),
-        widths: Vec::new(),
+        storage: Vec::new(),
     }
 }
 
