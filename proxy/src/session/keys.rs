@@ -146,6 +146,26 @@ fn distinct(keys: Vec<Vec<String>>) -> Vec<Vec<String>> {
     keys.into_iter().collect::<BTreeSet<_>>().into_iter().collect()
 }
 
+/// The keys of an INSERT's rows, with what the server was asked for.
+pub(super) fn told_keys(plan: &Plan, table: &Table, told: Vec<Answer>) -> Result<Vec<Key>, End2> {
+    let refused = |why: &str| Stopped::Failure(Failure::table(&plan.entry.name, why));
+    let mut values = Vec::new();
+    for answer in told {
+        match answer {
+            Answer::Rows(rows) => values.extend(rows.into_iter().next().unwrap_or_default()),
+            Answer::Error(error) => {
+                let why = format!(
+                    "the INSERT computes its key in a way that cannot be asked for before ({}); give a plain value",
+                    error.message()
+                );
+                return Err(refused(&why).into());
+            }
+            Answer::Ok(..) | Answer::TooMany => return Err(refused("its key's value is too large").into()),
+        }
+    }
+    Ok(branch::resolve(plan, table, &values).map_err(|why| refused(&why))?)
+}
+
 /// The statement has run: an error after it must not leave its rows behind uncaptured.
 fn surely_dead(error: branch::SettleError) -> End2 {
     match stopped_by_settle(error) {

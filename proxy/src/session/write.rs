@@ -1,7 +1,7 @@
 //! One INSERT, UPDATE or DELETE inside a global transaction: capture, run, count, remember; and settle at once
 //! when the statement is its own local transaction.
 
-use super::{Answer, Command, Echo, End, Failure, ServerError, Session, Settings};
+use super::{Answer, Command, Echo, End, Failure, ServerError, Session, Settings, keys::told_keys};
 use crate::{
     branch::{self, Branch, Key, NoPlan, Plan, Planner, Statement},
     wire::{
@@ -13,7 +13,7 @@ use crate::{
 };
 use atone_undo_log::{
     analyze::{TableName, Unsupported, Verb, analyze_write},
-    capture::{self, Captured, Computed, Table},
+    capture::{self, Captured, Computed},
     sql::identifier,
 };
 use bytes::Bytes;
@@ -347,26 +347,6 @@ impl Session {
         }
         Ok(self.client.write(&packet::frames(&payload, 1).0).await?)
     }
-}
-
-/// The keys of an INSERT's rows, with what the server was asked for.
-fn told_keys(plan: &Plan, table: &Table, told: Vec<Answer>) -> Result<Vec<Key>, End2> {
-    let refused = |why: &str| Stopped::Failure(Failure::table(&plan.entry.name, why));
-    let mut values = Vec::new();
-    for answer in told {
-        match answer {
-            Answer::Rows(rows) => values.extend(rows.into_iter().next().unwrap_or_default()),
-            Answer::Error(error) => {
-                let why = format!(
-                    "the INSERT computes its key in a way that cannot be asked for before ({}); give a plain value",
-                    error.message()
-                );
-                return Err(refused(&why).into());
-            }
-            Answer::Ok(..) | Answer::TooMany => return Err(refused("its key's value is too large").into()),
-        }
-    }
-    Ok(branch::resolve(plan, table, &values).map_err(|why| refused(&why))?)
 }
 
 /// A temporary table under the table's name cannot be undone.
