@@ -1,6 +1,6 @@
 //! The undo record: what a branch changed, row by row, in a stored form that outlives versions of this program.
 //!
-//! Form: a version byte (1), a flag byte (1 = LZ4), the body's length, its CRC-32, the body. Numbers are
+//! Form: a version byte (1, or 2 when rows moved to other keys), a flag byte (1 = LZ4), the body's length, its CRC-32, the body. Numbers are
 //! little-endian; lengths and counts are 32 bit. Decoding is total: any bytes give a record or an error.
 
 mod codec;
@@ -55,13 +55,15 @@ pub struct Change {
     pub row: u32,
     /// How it was before; None when it was not there.
     pub before: Option<Row>,
+    /// An UPDATE of the key took the row to this place: an index into [`UndoRecord::rows`], where nothing was then.
+    pub moved_to: Option<u32>,
 }
 
 /// The bytes are not a record.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DecodeError {
     /// Written by a newer version of this program.
-    #[error("undo record of version {0}; this program reads version 1 only")]
+    #[error("undo record of version {0}; this program reads versions 1 and 2 only")]
     Version(u8),
     /// Changed since it was written.
     #[error("undo record is damaged: {0}")]

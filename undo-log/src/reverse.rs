@@ -1,5 +1,8 @@
 //! Undoing a record: is every row as the branch left it, and which statements put it back?
 
+#[cfg(test)]
+mod tests;
+
 use crate::{
     capture::{Column, ColumnKind, Row, Table},
     record::{Touched, UndoRecord},
@@ -8,9 +11,9 @@ use crate::{
 
 /// What the rows, read under lock, allow.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Verdict {
+pub enum Verdict<'r> {
     /// Take these steps in this order; afterwards each row must read as [`first_images`] says.
-    Undo(Vec<Step>),
+    Undo(Vec<Step<'r>>),
     /// A row was changed by someone else: a person must decide.
     Dirty(Vec<Dirty>),
     /// The record does not fit the table's columns.
@@ -19,13 +22,15 @@ pub enum Verdict {
 
 /// One reverse statement.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Step {
-    /// Index into [`UndoRecord::rows`]: steps of one row keep their order.
-    pub row: usize,
+pub struct Step<'r> {
+    /// Indexes into [`UndoRecord::rows`], the place it writes first: steps that share one keep their order.
+    pub rows: Vec<usize>,
     /// The statement.
     pub sql: String,
-    /// The row as it is before the step, when the step deletes it.
-    pub deletes: Option<Row>,
+    /// The row as it is before the step; None when the step inserts it.
+    pub from: Option<&'r Row>,
+    /// The row as it is after the step; None when the step deletes it.
+    pub to: Option<&'r Row>,
 }
 
 /// A row that is neither as the branch left it nor as it was before.
@@ -53,13 +58,16 @@ pub fn first_images(record: &UndoRecord) -> Vec<Option<&Row>> {
     let mut first = vec![None; record.rows.len()];
     for change in record.changes.iter().rev() {
         first[change.row as usize] = Some(change.before.as_ref());
+        if let Some(to) = change.moved_to {
+            first[to as usize] = Some(None);
+        }
     }
     record.rows.iter().zip(first).map(|(row, first)| first.unwrap_or(row.after.as_ref())).collect()
 }
 
 /// Compares the rows as they are now (in the order of the record's rows) and plans the undo. `tables` are the
 /// record's tables as the catalogue describes them now, of the same shape.
-pub fn reverse(record: &UndoRecord, tables: &[Table], current: &[Option<Row>]) -> Verdict {
+pub fn reverse<'r>(record: &'r UndoRecord, tables: &[Table], current: &[Option<Row>]) -> Verdict<'r> {
     let first = first_images(record);
     let mut dirty = Vec::new();
     let mut skip = Vec::with_capacity(record.rows.len());
@@ -74,24 +82,40 @@ pub fn reverse(record: &UndoRecord, tables: &[Table], current: &[Option<Row>]) -
         return Verdict::Dirty(dirty);
     }
     let mut state: Vec<Option<&Row>> = record.rows.iter().map(|r| r.after.as_ref()).collect();
-    let mut statements = Vec::new();
+    let mut steps = Vec::new();
     for change in record.changes.iter().rev() {
         let at = change.row as usize;
-        let touched = &record.rows[at];
         let before = change.before.as_ref();
-        if !skip[at] {
-            match statement(&tables[touched.table as usize], touched, state[at], before) {
-                Ok(None) => {}
-                Ok(Some(sql)) => {
-                    let deletes = if before.is_none() { state[at].cloned() } else { None };
-                    statements.push(Step { row: at, sql, deletes });
+        let mut take = |row: usize, rows: Vec<usize>, from, to| {
+            let touched = &record.rows[row];
+            let sql = statement(&tables[touched.table as usize], touched, from, to)?;
+            steps.extend(sql.map(|sql| Step { rows, sql, from, to }));
+            Ok(())
+        };
+        let taken = match change.moved_to.map(|to| to as usize) {
+            None if skip[at] => Ok(()),
+            None => take(at, vec![at], state[at], before),
+            Some(to) => {
+                let moved = std::mem::take(&mut state[to]);
+                match (skip[at], skip[to]) {
+                    // The same row goes back, so that what points at it by another key stays with it.
+                    (false, false) if moved.is_some() && state[at].is_none() => {
+                        take(to, vec![at, to], moved, before)
+                    }
+                    (false, false) => Err("a row that moved is not where it went".into()),
+                    // One end of the move is as it was already.
+                    (false, true) => take(at, vec![at], state[at], before),
+                    (true, false) => take(to, vec![to], moved, None),
+                    (true, true) => Ok(()),
                 }
-                Err(damaged) => return Verdict::Damaged(damaged),
             }
+        };
+        if let Err(damaged) = taken {
+            return Verdict::Damaged(damaged);
         }
         state[at] = before;
     }
-    Verdict::Undo(statements)
+    Verdict::Undo(steps)
 }
 
 fn describe(table: &Table, touched: &Touched, current: Option<&Row>) -> Dirty {

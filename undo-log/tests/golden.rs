@@ -4,7 +4,10 @@
 //! `ATONE_GOLDEN=write cargo test -p atone-undo-log` writes the files anew; the diff is then reviewed.
 
 use atone_undo_log::{
-    analyze::{Class, ValueKind, Verb, Write, analyze_write, classify},
+    analyze::{
+        Class, Value, ValueKind, Verb, Write, analyze_write, assigns_itself, classify, refuse_unaskable,
+        refuse_uncomputable,
+    },
     capture::{self, Captured, Column, ColumnKind, Key, KeyPart, Row, Table},
     record::{Change, Shape, Touched, UndoRecord},
     reverse::{Verdict, reverse},
@@ -22,6 +25,8 @@ fn table(name: &str, columns: &[(&str, ColumnKind)], key: &[usize], unique: Opti
         uniques: unique.map(|u| Key { name: "u".into(), parts: parts(&[u]) }).into_iter().collect(),
         auto_increment: None,
         insert_order: columns.iter().map(|(n, _)| (*n).to_owned()).collect(),
+        defaults: Vec::new(),
+        storage: Vec::new(),
     }
 }
 
@@ -127,13 +132,50 @@ fn life(sql: &str) -> String {
     }
 }
 
+/// The keys that a statement assigns or computes: what is asked for to know them, a line each; or why it is refused.
+fn asked_keys(sql: &str, write: &Write, table: &Table, params: &[String]) -> Result<Vec<String>, String> {
+    let mode = SqlMode::default();
+    let column_of =
+        |name: &String| table.column(name).filter(|c| table.key.parts.iter().any(|p| p.column == *c));
+    let mut asked = Vec::new();
+    for (at, name) in write.assigned.iter().enumerate() {
+        let Some(column) = column_of(name).filter(|_| !assigns_itself(sql, mode, write, at)) else {
+            continue;
+        };
+        refuse_uncomputable(sql, mode, write, at).map_err(|what| what.to_string())?;
+        asked.push((column, &write.values[at]));
+    }
+    for row in &write.rows.rows {
+        for column in table.key.parts.iter().map(|p| p.column) {
+            let Some(value) = row.get(column).filter(|v| v.kind == ValueKind::Expression) else { continue };
+            refuse_unaskable(sql, mode, value, &table.columns[column].name)
+                .map_err(|what| what.to_string())?;
+            asked.push((column, value));
+        }
+    }
+    let query = |(column, value): (usize, &Value)| {
+        let kind = &table.columns[column].kind;
+        capture::computed(kind, sql, value.span.clone(), write, params).unwrap_or_else(|| "as given".into())
+    };
+    Ok(asked.into_iter().map(query).collect())
+}
+
 fn rows(sql: &str, write: &Write, (table, before, after): (Table, Row, Row)) -> String {
     let mut page = String::new();
     let params: Vec<String> = (0..write.params.len()).map(|n| format!("_utf8mb4 x'3{n}'")).collect();
     let row = captured(&table, &before);
+    let asked = match asked_keys(sql, write, &table, &params) {
+        Ok(asked) => asked,
+        Err(what) => return format!("  refused  {what}\n"),
+    };
+    for expression in &asked {
+        let _ = writeln!(page, "  key      {}", expression.replace('\n', " "));
+    }
+    let moves = write.verb == Verb::Update && !asked.is_empty();
     match write.verb {
         Verb::Insert => {
-            let literal = |v: &atone_undo_log::analyze::Value| match v.kind {
+            let literal = |v: &Value| match v.kind {
+                ValueKind::Expression => "(asked)".into(),
                 ValueKind::Param(n) => params[n].clone(),
                 _ => sql[v.span.clone()].to_owned(),
             };
@@ -148,7 +190,9 @@ fn rows(sql: &str, write: &Write, (table, before, after): (Table, Row, Row)) -> 
             }
         }
         Verb::Update | Verb::Delete => {
-            let image = capture::image_of_write(&table, sql, write, &params).replace('\n', " ");
+            let image =
+                capture::image_of_write(&table, sql, write, &params, if moves { &asked } else { &[] })
+                    .replace('\n', " ");
             let _ = writeln!(page, "  image    {image}");
             if !write.stable {
                 let again =
@@ -166,19 +210,33 @@ fn rows(sql: &str, write: &Write, (table, before, after): (Table, Row, Row)) -> 
         Verb::Update => (Some(before), Some(after)),
         Verb::Delete => (Some(before), None),
     };
-    let record = UndoRecord {
-        tables: vec![Shape::of(&table)],
-        rows: vec![Touched {
+    let touched = |row: &Row, after: Option<Row>| {
+        let row = captured(&table, row);
+        Touched {
             table: 0,
             key: table.key_values(&row.row).into_iter().map(<[u8]>::to_vec).collect(),
             canonical: row.key.bytes.clone(),
             shown: row.key.shown.clone(),
-            after: after.clone(),
-        }],
-        changes: vec![Change { row: 0, before }],
+            after,
+        }
+    };
+    let (mut rows, mut moved_to) = (vec![touched(&row.row, after.clone())], None);
+    if let (true, Some(mut to)) = (moves, after.clone()) {
+        // The key's last column gets another digit.
+        let column = table.key.parts[table.key.parts.len() - 1].column;
+        to.0[column].iter_mut().for_each(|value| value.push(b'1'));
+        rows[0].after = None;
+        rows.push(touched(&to.clone(), Some(to)));
+        moved_to = Some(1);
+    }
+    let left: Vec<Option<Row>> = rows.iter().map(|r| r.after.clone()).collect();
+    let record = UndoRecord {
+        tables: vec![Shape::of(&table)],
+        rows,
+        changes: vec![Change { row: 0, before, moved_to }],
     };
     let record = UndoRecord::decode(&record.encode()).expect("what was written");
-    match reverse(&record, std::slice::from_ref(&table), &[after]) {
+    match reverse(&record, std::slice::from_ref(&table), &left) {
         Verdict::Undo(statements) => statements.iter().for_each(|s| {
             let _ = writeln!(page, "  undo     {}", s.sql);
         }),
@@ -187,7 +245,9 @@ fn rows(sql: &str, write: &Write, (table, before, after): (Table, Row, Row)) -> 
         }
     }
     let elsewhere = Row(vec![Some(b"x".to_vec()); table.columns.len()]);
-    if let Verdict::Dirty(rows) = reverse(&record, std::slice::from_ref(&table), &[Some(elsewhere)]) {
+    if let Verdict::Dirty(rows) =
+        reverse(&record, std::slice::from_ref(&table), &vec![Some(elsewhere); left.len()])
+    {
         let _ = writeln!(page, "  dirty    {}", rows[0]);
     }
     page

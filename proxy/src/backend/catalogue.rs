@@ -4,7 +4,7 @@ use super::{
     foreign_keys::{Reference, cascades},
     writers::Writers,
 };
-use atone_undo_log::capture::{Column, ColumnKind, Key, KeyPart, Table};
+use atone_undo_log::capture::{Column, ColumnKind, Key, KeyPart, Storage, Table};
 use dashmap::DashMap;
 use mysql_async::{Conn, prelude::Queryable};
 use std::{
@@ -117,9 +117,9 @@ async fn read(
         .await?;
     let Some((schema, table, kind, engine)) = found else { return Ok(None) };
     let named = (schema.as_str(), table.as_str());
-    let columns: Vec<(String, String, Option<String>, String, String)> = conn
+    let columns: Vec<ColumnRow> = conn
         .exec(
-            "SELECT COLUMN_NAME, DATA_TYPE, CHARACTER_SET_NAME, EXTRA, IS_NULLABLE FROM information_schema.COLUMNS \
+            "SELECT COLUMN_NAME, DATA_TYPE, CHARACTER_SET_NAME, EXTRA, IS_NULLABLE, COLUMN_DEFAULT, COLUMN_TYPE FROM information_schema.COLUMNS \
              WHERE TABLE_SCHEMA = ? AND TABLE_NAME = ? ORDER BY ORDINAL_POSITION",
             named,
         )
@@ -135,7 +135,7 @@ async fn read(
     let cascades = cascades(conn, mariadb, named).await?;
     let name = format!("{schema}.{table}");
     let table = match (kind.as_str(), engine.as_deref()) {
-        ("BASE TABLE", Some("InnoDB")) => describe(&schema, &table, &columns, &keys),
+        ("BASE TABLE", Some("InnoDB")) => describe(&schema, &table, &columns, &keys, mariadb),
         ("BASE TABLE", engine) => {
             Err(format!("its engine {} has no transactions", engine.unwrap_or("(none)")))
         }
@@ -143,6 +143,9 @@ async fn read(
     };
     Ok(Some(Entry { name, table, triggers, cascades }))
 }
+
+/// Name, type, character set, extra, nullable, default, type in full.
+type ColumnRow = (String, String, Option<String>, String, String, Option<String>, String);
 
 async fn triggers(conn: &mut Conn, named: (&str, &str)) -> Result<Vec<String>, mysql_async::Error> {
     let query = "SELECT EVENT_MANIPULATION FROM information_schema.TRIGGERS \
@@ -153,8 +156,9 @@ async fn triggers(conn: &mut Conn, named: (&str, &str)) -> Result<Vec<String>, m
 fn describe(
     schema: &str,
     name: &str,
-    rows: &[(String, String, Option<String>, String, String)],
+    rows: &[ColumnRow],
     keys: &[(String, Option<String>, Option<u32>)],
+    mariadb: bool,
 ) -> Result<Table, String> {
     let generated = |extra: &str| {
         let extra = extra.to_uppercase();
@@ -162,15 +166,19 @@ fn describe(
     };
     let mut columns = Vec::new();
     let mut auto_increment = None;
-    let mut nullable = Vec::new();
-    for (column, data_type, charset, extra, is_nullable) in rows.iter().filter(|r| !generated(&r.3)) {
+    let (mut nullable, mut defaults, mut storage) = (Vec::new(), Vec::new(), Vec::new());
+    for (column, data_type, charset, extra, is_nullable, default, full_type) in
+        rows.iter().filter(|r| !generated(&r.3))
+    {
         let kind = ColumnKind::of(data_type, charset.as_deref()).ok_or_else(|| {
             format!("its column {column} has type {data_type}, which is not captured exactly")
         })?;
         if extra.to_lowercase().contains("auto_increment") {
             auto_increment = Some(columns.len());
         }
+        storage.push(stored(data_type, full_type));
         nullable.push(is_nullable == "YES");
+        defaults.push(default.as_deref().and_then(|text| default_literal(&kind, text, extra, mariadb)));
         columns.push(Column { name: column.clone(), kind });
     }
     let mut uniques: Vec<Key> = Vec::new();
@@ -209,5 +217,34 @@ fn describe(
         uniques,
         auto_increment,
         insert_order,
+        defaults,
+        storage,
     })
+}
+
+fn stored(data_type: &str, full_type: &str) -> Storage {
+    let full_type = full_type.to_lowercase();
+    let width = full_type.strip_prefix("binary(").and_then(|t| t.strip_suffix(')')?.parse().ok());
+    match width {
+        Some(width) => Storage::Filled(width),
+        None if data_type.eq_ignore_ascii_case("year") => Storage::Year,
+        None => Storage::Plain,
+    }
+}
+
+/// The literal of a default. MariaDB writes it as SQL; MySQL writes a string's bare characters, and marks expressions
+/// in `extra`. None where the two could be confused.
+fn default_literal(kind: &ColumnKind, text: &str, extra: &str, mariadb: bool) -> Option<String> {
+    if extra.to_uppercase().contains("DEFAULT_GENERATED") {
+        return None;
+    }
+    let bare = text.strip_prefix('\'').and_then(|t| t.strip_suffix('\'')).unwrap_or(text);
+    match kind {
+        ColumnKind::Number | ColumnKind::Float => kind.literal(bare.as_bytes()),
+        ColumnKind::Char(_) | ColumnKind::Text(_) | ColumnKind::Temporal => {
+            let plain = |b: u8| b.is_ascii_alphanumeric() || b" _-.:/+".contains(&b);
+            (mariadb == (text.len() > bare.len()) && bare.bytes().all(plain)).then(|| format!("'{bare}'"))
+        }
+        _ => None,
+    }
 }

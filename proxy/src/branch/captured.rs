@@ -1,6 +1,5 @@
 //! What a local transaction has changed so far, in order, with its savepoints.
 
-use super::plan::Inserted;
 use crate::backend::Entry;
 use atone_protocol::BranchId;
 use atone_undo_log::capture::{Captured, Table};
@@ -27,6 +26,8 @@ pub enum Change {
     Updated(usize, Captured),
     /// A row was deleted; this is how it was.
     Deleted(usize, Captured),
+    /// A row went to another key: how it was, and how it came there.
+    Moved(usize, Captured, Captured),
     /// Rows were inserted, found by these key literals.
     Inserted(usize, Vec<Vec<String>>),
     /// Rows were inserted, and have been read since.
@@ -57,6 +58,7 @@ impl Branch {
     pub fn rows(&self) -> usize {
         let count = |c: &Change| match c {
             Change::Updated(..) | Change::Deleted(..) => 1,
+            Change::Moved(..) => 2,
             Change::Inserted(_, keys) => keys.len(),
             Change::Resolved(_, rows) => rows.len(),
         };
@@ -70,13 +72,23 @@ impl Branch {
         self.changes.extend(rows.into_iter().map(|row| change(table, row)));
     }
 
-    /// Rows were inserted. `first` is the number the server gave to the first, `step` the distance to the next.
-    pub fn inserted(&mut self, table: usize, rows: &[Inserted], first: u64, step: u64) {
-        let number = |at: usize| first.saturating_add(step.saturating_mul(at as u64)).to_string();
-        let keys = rows.iter().enumerate().map(|(at, row)| {
-            row.iter().map(|literal| literal.clone().unwrap_or_else(|| number(at))).collect()
-        });
-        self.changes.push(Change::Inserted(table, keys.collect()));
+    /// Rows were inserted, found by these key literals; perhaps they have been read.
+    pub fn inserted(&mut self, table: usize, keys: Vec<Vec<String>>, read: Option<Vec<Captured>>) {
+        self.changes.push(Change::Inserted(table, keys));
+        if let Some(rows) = read {
+            self.resolve(self.changes.len() - 1, rows);
+        }
+    }
+
+    /// The key of rows was assigned: from where each went to where, in an order in which each place was free.
+    pub fn moved(&mut self, table: usize, pairs: Vec<(Captured, Captured)>) {
+        for (from, to) in pairs {
+            self.bytes += from.row.size() + to.row.size();
+            self.changes.push(match from.key.bytes == to.key.bytes {
+                true => Change::Updated(table, from),
+                false => Change::Moved(table, from, to),
+            });
+        }
     }
 
     /// Inserts into a table that have not been read yet, by their place.
@@ -85,7 +97,11 @@ impl Branch {
             Change::Inserted(t, keys) if table.is_none_or(|wanted| wanted == *t) => {
                 Some((at, *t, keys.clone()))
             }
-            Change::Inserted(..) | Change::Updated(..) | Change::Deleted(..) | Change::Resolved(..) => None,
+            Change::Inserted(..)
+            | Change::Updated(..)
+            | Change::Deleted(..)
+            | Change::Moved(..)
+            | Change::Resolved(..) => None,
         };
         self.changes.iter().enumerate().filter_map(unread).collect()
     }

@@ -31,6 +31,15 @@ pub async fn read_inserts(
     Ok(fresh)
 }
 
+/// Locks and reads the rows at these keys, as far as there are any.
+pub async fn read_keys(
+    backside: &mut Backside,
+    table: &Table,
+    keys: &[Vec<String>],
+) -> Result<Vec<Captured>, SettleError> {
+    read(backside, table, &capture::image_of_inserts(table, keys)).await
+}
+
 /// Reads every row touched, except those read a moment ago.
 pub async fn after_images(
     backside: &mut Backside,
@@ -44,6 +53,10 @@ pub async fn after_images(
     for change in &branch.changes {
         match change {
             Change::Updated(table, row) | Change::Deleted(table, row) => want(*table, row),
+            Change::Moved(table, from, to) => {
+                want(*table, from);
+                want(*table, to);
+            }
             Change::Resolved(table, rows) => rows.iter().for_each(|row| want(*table, row)),
             Change::Inserted(..) => {}
         }

@@ -4,11 +4,14 @@
 
 mod captured;
 mod images;
+mod keys;
+mod numbers;
 mod plan;
 mod recording;
 mod settle;
 
 pub use captured::Branch;
-pub use images::read_inserts;
+pub use images::{read_inserts, read_keys};
+pub use numbers::{Key, generated, mixes, numbered, resolve};
 pub use plan::{NoPlan, Plan, Planner, Statement};
 pub use settle::{SettleError, Settlement, Settler};

@@ -1,13 +1,15 @@
 //! From a statement to a plan: which table, which image query, which keys; or why it cannot be protected.
 
+use super::keys::Text;
 use crate::{
     backend::{Backend, BackendError, Entry},
     session::Settings,
     wire::params::Param,
 };
 use atone_undo_log::{
-    analyze::{TableName, Unsupported, Value, ValueKind, Verb, Write, names_in},
-    capture::{self, KeyValue, Table, key_literal},
+    analyze::{TableName, Unsupported, Verb, Write, assigns_itself, names_in},
+    capture::{self, KeyChange, Table},
+    sql::SqlMode,
 };
 use std::sync::Arc;
 
@@ -20,14 +22,56 @@ pub struct Plan {
     pub write: Arc<Write>,
     /// UPDATE, DELETE: the query that locks and reads the rows.
     pub image: Option<String>,
+    /// UPDATE: where its rows will be found, when it assigns key columns.
+    pub key_change: Option<KeyChange>,
     /// INSERT: how its rows will be found.
     pub inserted: Vec<Inserted>,
+    /// INSERT: what is asked for before it.
+    pub asked: Vec<Asked>,
+    /// INSERT: 0 in an auto-increment column is a 0.
+    pub zero_is_zero: bool,
     /// The literals of its parameters.
     pub params: Vec<String>,
 }
 
-/// A row to be inserted: a literal per key column; None for the one the server will number.
-pub type Inserted = Vec<Option<String>>;
+/// Values asked for in one query.
+const VALUES_PER_QUERY: usize = 500;
+
+impl Plan {
+    /// The queries that ask for what an INSERT computes, one row each.
+    pub fn questions(&self) -> Vec<String> {
+        let query = |asked: &[Asked]| {
+            let list: Vec<&str> = asked.iter().map(|a| a.expression.as_str()).collect();
+            format!("SELECT {}", list.join(", "))
+        };
+        self.asked.chunks(VALUES_PER_QUERY).map(query).collect()
+    }
+}
+
+/// A row to be inserted: what is given for each key column.
+pub type Inserted = Vec<KeyGiven>;
+
+/// A key column's value in an INSERT.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum KeyGiven {
+    /// A literal that finds it.
+    Literal(String),
+    /// The server numbers it.
+    Generated,
+    /// The n-th of [`Plan::asked`].
+    Asked(usize),
+}
+
+/// A key's value that the server is asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Asked {
+    /// What to select.
+    pub expression: String,
+    /// Which column it is for.
+    pub column: usize,
+    /// The server numbers that column when this is NULL or 0.
+    pub auto: bool,
+}
 
 /// A statement with its values.
 pub struct Statement<'a> {
@@ -81,23 +125,22 @@ impl Planner<'_> {
         }
         let entry = self.entry(&write.table).await?;
         let table = protectable(&entry)?;
-        refuse_cascades(&entry, &write, table)?;
+        refuse_cascades(&entry, sql, self.settings.mode, &write, table)?;
         self.refuse_writers(sql.as_bytes()).await?;
-        for column in &write.assigned {
-            if table.column(column).is_some_and(|c| table.key.parts.iter().any(|p| p.column == c)) {
-                let why = format!("the statement assigns its key column {column}");
-                return Err(NoPlan::Table(table.full_name(), why));
-            }
-        }
         let literals: Vec<String> = params.iter().map(|p| p.literal(&self.settings.charset)).collect();
-        let (mut image, mut inserted) = (None, Vec::new());
+        let text = Text { sql, write: &write, params, literals: &literals };
+        let (mut image, mut key_change, mut given) = (None, None, (Vec::new(), Vec::new()));
         match write.verb {
-            Verb::Insert => inserted = self.inserted(table, sql, &write, params)?,
+            Verb::Insert => given = self.inserted(table, &text)?,
             Verb::Update | Verb::Delete => {
-                image = Some(capture::image_of_write(table, sql, &write, &literals))
+                key_change = self.key_change(table, &text)?;
+                let more = key_change.as_ref().map_or(&[][..], |c| &c.expressions);
+                image = Some(capture::image_of_write(table, sql, &write, &literals, more))
             }
         }
-        Ok(Plan { entry, write, image, inserted, params: literals })
+        let (inserted, asked) = given;
+        let zero_is_zero = self.settings.no_auto_value_on_zero;
+        Ok(Plan { entry, write, image, key_change, inserted, asked, zero_is_zero, params: literals })
     }
 
     async fn entry(&self, name: &TableName) -> Result<Arc<Entry>, NoPlan> {
@@ -130,99 +173,6 @@ impl Planner<'_> {
             }
         }
     }
-
-    fn inserted(
-        &self,
-        table: &Table,
-        sql: &str,
-        write: &Write,
-        params: &[Param],
-    ) -> Result<Vec<Inserted>, NoPlan> {
-        let names = write.rows.columns.as_ref().unwrap_or(&table.insert_order);
-        let places: Vec<(usize, Option<usize>)> = table
-            .key
-            .parts
-            .iter()
-            .map(|part| {
-                let name = table.columns[part.column].name.to_lowercase();
-                (part.column, names.iter().position(|n| n.to_lowercase() == name))
-            })
-            .collect();
-        let mut rows = Vec::with_capacity(write.rows.rows.len());
-        for row in &write.rows.rows {
-            if !row.is_empty() && row.len() != names.len() {
-                return Err(Unsupported(format!(
-                    "an INSERT of {} values into {} columns",
-                    row.len(),
-                    names.len()
-                ))
-                .into());
-            }
-            let keys: Result<Inserted, NoPlan> = places
-                .iter()
-                .map(|(column, place)| {
-                    // `VALUES ()` gives every column its default.
-                    let value = place.and_then(|p| row.get(p));
-                    self.key(table, *column, sql, value, params)
-                })
-                .collect();
-            rows.push(keys?);
-        }
-        let numbered = rows.iter().filter(|r| r.iter().any(Option::is_none)).count();
-        if numbered != 0 && numbered != rows.len() {
-            let why =
-                "the INSERT mixes given and generated values of the auto-increment key; give all or none";
-            return Err(NoPlan::Table(table.full_name(), why.into()));
-        }
-        Ok(rows)
-    }
-
-    fn key(
-        &self,
-        table: &Table,
-        column: usize,
-        sql: &str,
-        value: Option<&Value>,
-        params: &[Param],
-    ) -> Result<Option<String>, NoPlan> {
-        let name = &table.columns[column].name;
-        let given = match value.map(|v| (v.kind, v)) {
-            None | Some((ValueKind::Null | ValueKind::Default, _)) => None,
-            Some((ValueKind::Param(at), _)) => {
-                params.get(at).and_then(|p| p.key_value(&self.settings.charset))
-            }
-            Some((ValueKind::Number, v)) => {
-                Some(KeyValue::Number(sql[v.span.clone()].split_whitespace().collect()))
-            }
-            Some((ValueKind::Text, v)) => {
-                let literal = sql[v.span.clone()].to_owned();
-                let inner = literal.get(1..literal.len() - 1).filter(|t| !t.contains(['\\', '\'', '"']));
-                let text = inner.map(str::to_owned);
-                Some(KeyValue::String { literal, text })
-            }
-            Some((ValueKind::Expression, _)) => {
-                let why = format!("the INSERT computes its key column {name}; give a plain value");
-                return Err(NoPlan::Table(table.full_name(), why));
-            }
-        };
-        let auto = table.auto_increment == Some(column);
-        let zero = |v: &KeyValue| match v {
-            KeyValue::Number(text) | KeyValue::String { text: Some(text), .. } => {
-                text.trim().parse::<f64>().is_ok_and(|n| n == 0.0)
-            }
-            KeyValue::String { text: None, .. } => false,
-        };
-        match given {
-            Some(value) if !(auto && zero(&value) && !self.settings.no_auto_value_on_zero) => {
-                Ok(Some(key_literal(name, &table.columns[column].kind, &value)?))
-            }
-            _ if auto => Ok(None),
-            _ => {
-                let why = format!("the INSERT gives no value for its key column {name}");
-                Err(NoPlan::Table(table.full_name(), why))
-            }
-        }
-    }
 }
 
 /// The table, if rows of it can be captured and put back.
@@ -238,11 +188,20 @@ fn protectable(entry: &Entry) -> Result<&Table, NoPlan> {
     Ok(table)
 }
 
-fn refuse_cascades(entry: &Entry, write: &Write, table: &Table) -> Result<(), NoPlan> {
+fn refuse_cascades(
+    entry: &Entry,
+    sql: &str,
+    mode: SqlMode,
+    write: &Write,
+    table: &Table,
+) -> Result<(), NoPlan> {
     // A generated column may change with any other.
     let touches = |columns: &[(String, String)]| {
         columns.iter().any(|(_, mine)| {
-            let assigned = write.assigned.iter().any(|a| a.to_lowercase() == mine.to_lowercase());
+            let mut assigned = write.assigned.iter().enumerate();
+            let assigned = assigned.any(|(at, a)| {
+                a.to_lowercase() == mine.to_lowercase() && !assigns_itself(sql, mode, write, at)
+            });
             assigned || table.column(mine).is_none()
         })
     };

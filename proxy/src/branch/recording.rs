@@ -25,6 +25,12 @@ pub fn record(branch: &Branch, after: &AfterImages) -> Result<UndoRecord, Settle
         match change {
             Change::Updated(table, row) => building.add(*table, row, Some(row.row.clone()), true)?,
             Change::Deleted(table, row) => building.add(*table, row, Some(row.row.clone()), false)?,
+            Change::Moved(table, from, to) => {
+                let to = building.place(*table, to, true)?;
+                let from_place = building.place(*table, from, false)?;
+                let before = Some(from.row.clone());
+                building.record.changes.push(Undo { row: from_place, before, moved_to: Some(to) });
+            }
             Change::Resolved(table, rows) => {
                 for row in rows {
                     building.add(*table, row, None, true)?;
@@ -61,6 +67,13 @@ impl Building<'_> {
         before: Option<Row>,
         stays: bool,
     ) -> Result<(), SettleError> {
+        let row = self.place(table, row, stays)?;
+        self.record.changes.push(Undo { row, before, moved_to: None });
+        Ok(())
+    }
+
+    /// The row's place in the record, and whether it is there after this change.
+    fn place(&mut self, table: usize, row: &Captured, stays: bool) -> Result<u32, SettleError> {
         let description = self.branch.description(table).ok_or(SettleError::Malformed("an unknown table"))?;
         let tables = &mut self.record.tables;
         let shape = *self.tables.entry(table).or_insert_with(|| {
@@ -81,7 +94,6 @@ impl Building<'_> {
             (rows.len() as u32 - 1, stays)
         });
         place.1 = stays;
-        self.record.changes.push(Undo { row: place.0, before });
-        Ok(())
+        Ok(place.0)
     }
 }

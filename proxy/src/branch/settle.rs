@@ -181,6 +181,10 @@ impl Settler<'_> {
         for change in &branch.changes {
             match change {
                 Change::Updated(table, row) | Change::Deleted(table, row) => add(*table, row),
+                Change::Moved(table, from, to) => {
+                    add(*table, from);
+                    add(*table, to);
+                }
                 Change::Resolved(table, rows) => rows.iter().for_each(|row| add(*table, row)),
                 Change::Inserted(..) => {}
             }

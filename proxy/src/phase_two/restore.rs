@@ -130,18 +130,19 @@ impl Undo<'_> {
     }
 
     /// Takes the steps in order. One that foreign or unique keys do not let pass yet waits, with the later ones of its
-    /// row, for the others; when a round brings nothing the undo is refused.
+    /// rows, for the others; when a round brings nothing the undo is refused.
     async fn take(
         &mut self,
         record: &UndoRecord,
         entries: &[Arc<Entry>],
-        steps: &[Step],
+        steps: &[Step<'_>],
     ) -> Result<(), Stop> {
-        let mut pending: Vec<&Step> = steps.iter().collect();
+        let mut pending: Vec<&Step<'_>> = steps.iter().collect();
         while !pending.is_empty() {
-            let (mut later, mut waiting, mut refusal) = (Vec::new(), BTreeSet::new(), None);
+            let (mut later, mut waiting, mut refusal) = (Vec::new(), BTreeSet::<usize>::new(), None);
             for step in &pending {
-                if waiting.contains(&step.row) {
+                if step.rows.iter().any(|row| waiting.contains(row)) {
+                    waiting.extend(&step.rows);
                     later.push(*step);
                     continue;
                 }
@@ -149,7 +150,7 @@ impl Undo<'_> {
                 match self.tx.query_drop(&step.sql).await {
                     Ok(()) => {}
                     Err(mysql_async::Error::Server(error)) if ORDER_ERRORS.contains(&error.code) => {
-                        waiting.insert(step.row);
+                        waiting.extend(&step.rows);
                         later.push(*step);
                         refusal = Some(mysql_async::Error::Server(error));
                     }
@@ -232,22 +233,28 @@ impl Undo<'_> {
         Ok(current)
     }
 
-    /// Deleting a row that others have come to point at would delete or change theirs. Our own are gone by now.
+    /// Deleting or moving a row that others have come to point at would delete or change theirs. Our own are gone by now.
     async fn refuse_cascade(
         &mut self,
         record: &UndoRecord,
         entries: &[Arc<Entry>],
-        step: &Step,
+        step: &Step<'_>,
     ) -> Result<(), Stop> {
-        let touched = &record.rows[step.row];
+        let Some(touched) = step.rows.last().and_then(|row| record.rows.get(*row)) else { return Ok(()) };
         let entry = &entries[touched.table as usize];
-        let (Some(gone), Ok(table)) = (&step.deletes, &entry.table) else { return Ok(()) };
-        for reference in entry.cascades.iter().filter(|r| r.on_delete) {
-            let Some(query) = children(table, reference, gone) else { continue };
+        let (Some(from), Ok(table)) = (step.from, &entry.table) else { return Ok(()) };
+        let differs =
+            |to: &Row, column: &String| table.column(column).is_some_and(|at| from.0.get(at) != to.0.get(at));
+        let fires = |r: &&Reference| match step.to {
+            None => r.on_delete,
+            Some(to) => r.on_update && r.columns.iter().any(|(_, mine)| differs(to, mine)),
+        };
+        for reference in entry.cascades.iter().filter(fires) {
+            let Some(query) = children(table, reference, from) else { continue };
             let found: Option<u8> = self.tx.query_first(query).await.map_err(|e| self.backend.wrap(e))?;
             if found.is_some() {
                 return Err(Stop::Blocked(format!(
-                    "{} row {} is to be deleted, but rows of {}.{} have come to point at it",
+                    "{} row {} is to be deleted or changed, but rows of {}.{} have come to point at it",
                     table.full_name(),
                     touched.shown,
                     reference.child.0,

@@ -98,6 +98,24 @@ impl Failure {
         Self::new(1235, "42000", text)
     }
 
+    /// Rows whose key was assigned cannot be found by what the statement assigned.
+    pub fn not_at_its_key(table: &str, moved: usize, found: usize) -> Self {
+        let text = format!(
+            "{moved} rows of {table} were given new keys but {found} of them are found by what the statement assigns. \
+             Assign keys as the column stores them. The local transaction was rolled back"
+        );
+        Self::new(1235, "42000", text)
+    }
+
+    /// Generated keys cannot be told from those of other rows.
+    pub fn numbers_in_doubt(table: &str) -> Self {
+        let text = format!(
+            "the INSERT into {table} mixes given and generated keys, and the generated ones cannot be told from those \
+             of rows that came meanwhile. The local transaction was rolled back; try it again, or give all keys or none"
+        );
+        Self::new(1213, "40001", text)
+    }
+
     /// The local transaction ended behind the client's back.
     pub fn dead(why: &str) -> Self {
         Self::new(

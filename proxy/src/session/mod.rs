@@ -10,12 +10,13 @@ mod control;
 mod echo;
 mod exchange;
 mod failure;
+mod keys;
 mod relay;
 mod settings;
 mod statements;
 mod write;
 
-pub use ask::{Answer, Backside, ServerError};
+pub use ask::{Answer, Backside, ServerError, TextRow};
 pub use connect::{Connected, Door, SIGN_IN_LIMIT};
 pub use settings::Settings;
 

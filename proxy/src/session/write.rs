@@ -1,9 +1,9 @@
 //! One INSERT, UPDATE or DELETE inside a global transaction: capture, run, count, remember; and settle at once
 //! when the statement is its own local transaction.
 
-use super::{Answer, Command, Echo, End, Failure, ServerError, Session, Settings};
+use super::{Answer, Command, Echo, End, Failure, ServerError, Session, Settings, keys::told_keys};
 use crate::{
-    branch::{self, Branch, NoPlan, Plan, Planner, Statement},
+    branch::{self, Branch, Key, NoPlan, Plan, Planner, Statement},
     wire::{
         capability::{AUTOCOMMIT, FOUND_ROWS, IN_TRANS, IN_TRANS_READONLY},
         packet,
@@ -13,7 +13,7 @@ use crate::{
 };
 use atone_undo_log::{
     analyze::{TableName, Unsupported, Verb, analyze_write},
-    capture::{self, Captured},
+    capture::{self, Captured, Computed},
     sql::identifier,
 };
 use bytes::Bytes;
@@ -30,8 +30,27 @@ pub(super) enum Execution {
 /// Bytes of rows that one local transaction may change; its undo record holds them twice.
 const BRANCH_BYTES: usize = 256 << 20;
 
+/// How a statement ran.
+struct Ran {
+    /// Its own OK.
+    payload: Bytes,
+    ok: OkPacket,
+    /// What it leaves behind, if something else was asked since.
+    echo: Option<Echo>,
+}
+
+/// What is known before a statement runs.
+struct Before {
+    /// UPDATE, DELETE: its rows.
+    captured: Vec<Captured>,
+    /// What was asked for besides each of them.
+    computed: Vec<Computed>,
+    /// INSERT: the keys of its rows.
+    keys: Vec<Key>,
+}
+
 /// Why a statement did not run to its end.
-enum Stopped {
+pub(super) enum Stopped {
     /// The client is told this; the statement did nothing.
     Failure(Failure),
     /// The database said so.
@@ -47,7 +66,7 @@ impl From<std::io::Error> for End2 {
 }
 
 /// Either the session ends or the statement does.
-enum End2 {
+pub(super) enum End2 {
     End(End),
     Stopped(Stopped),
 }
@@ -90,12 +109,13 @@ impl Session {
         let mut branch = self.branch.take().unwrap_or_else(|| Branch::new(crate::ids::branch()));
         let ran = self.capture_and_run(&mut branch, &plan, &text, &command, &settings, alone).await;
         match ran {
-            Ok((payload, ok)) if !alone => {
-                self.status = ok.status;
+            Ok(ran) if !alone => {
+                self.status = ran.ok.status;
                 self.branch = Some(branch);
-                Ok(self.client.send(&payload, 1).await?)
+                self.echo = ran.echo;
+                Ok(self.client.send(&ran.payload, 1).await?)
             }
-            Ok((payload, ok)) => self.finish_alone(branch, payload, ok).await,
+            Ok(ran) => self.finish_alone(branch, ran).await,
             Err(End2::End(end)) => Err(end),
             Err(End2::Stopped(stopped)) => {
                 self.branch = (!alone && (opened_before || !branch.changes.is_empty())).then_some(branch);
@@ -129,7 +149,7 @@ impl Session {
         }
     }
 
-    /// Captures and runs; the business statement's own OK.
+    /// Captures and runs.
     async fn capture_and_run(
         &mut self,
         branch: &mut Branch,
@@ -138,9 +158,9 @@ impl Session {
         command: &Command,
         settings: &Settings,
         alone: bool,
-    ) -> Result<(Bytes, OkPacket), End2> {
+    ) -> Result<Ran, End2> {
         let table = branch.table(&plan.entry);
-        let captured = self.capture(branch, table, plan, alone).await?;
+        let Before { captured, computed, keys } = self.capture(branch, table, plan, alone).await?;
         refuse_inexact(branch, table, plan, &captured)?;
         let bytes = branch.bytes + captured.iter().map(|c| c.row.size()).sum::<usize>();
         if bytes > BRANCH_BYTES {
@@ -154,6 +174,11 @@ impl Session {
             )))
             .into());
         }
+        let Ok(description) = &plan.entry.table else {
+            return Err(Stopped::Dead(Failure::dead("an unknown table")).into());
+        };
+        let moving = self.moving(description, plan, &captured, &computed).await?;
+        let occupied = self.occupied(description, plan, &keys).await?;
         let rewritten = if plan.write.stable || plan.image.is_none() {
             None
         } else {
@@ -171,14 +196,25 @@ impl Session {
             }
         };
         self.count(branch, plan, &captured, &ok)?;
-        match plan.write.verb {
-            Verb::Insert => {
-                branch.inserted(table, &plan.inserted, ok.last_insert_id, settings.auto_increment_increment)
+        let echo =
+            self.keep_echo(moving.is_some() || !plan.asked.is_empty() || branch::mixes(&keys), &ok).await?;
+        match (plan.write.verb, moving) {
+            (Verb::Insert, _) => {
+                let step = settings.auto_increment_increment;
+                let keys = self.numbered(description, keys, &ok, step).await?;
+                let there = match plan.asked.is_empty() {
+                    true => None,
+                    false => Some(self.inserted_there(description, &keys, occupied).await?),
+                };
+                branch.inserted(table, keys, there);
             }
-            Verb::Update => branch.captured(table, captured, false),
-            Verb::Delete => branch.captured(table, captured, true),
+            (Verb::Update, Some(moving)) => {
+                branch.moved(table, self.moved(description, moving, captured, &computed).await?);
+            }
+            (Verb::Update, None) => branch.captured(table, captured, false),
+            (Verb::Delete, _) => branch.captured(table, captured, true),
         }
-        Ok((payload, ok))
+        Ok(Ran { payload, ok, echo })
     }
 
     /// Locks and reads the rows of an UPDATE or DELETE; opens the local transaction of a statement that stands alone;
@@ -190,11 +226,12 @@ impl Session {
         table: usize,
         plan: &Plan,
         alone: bool,
-    ) -> Result<Vec<Captured>, End2> {
+    ) -> Result<Before, End2> {
         if plan.image.is_some() {
             branch::read_inserts(&mut self.backside, branch, Some(table)).await.map_err(stopped_by_settle)?;
         }
-        let Some(description) = branch.description(table) else { return Ok(Vec::new()) };
+        let lost = || Stopped::Dead(Failure::dead("an unknown table"));
+        let description = branch.description(table).ok_or_else(lost)?;
         let mut queries = Vec::new();
         let unchecked = !self.real_tables.contains(&plan.entry.name);
         if unchecked {
@@ -204,9 +241,12 @@ impl Session {
         if alone {
             queries.push("BEGIN".into());
         }
+        let questions = plan.questions();
+        queries.extend(questions.clone());
         queries.extend(plan.image.clone());
         let mut answers = self.backside.ask(&queries).await?;
         let image = if plan.image.is_some() { answers.pop() } else { None };
+        let told = answers.split_off(answers.len().saturating_sub(questions.len()));
         if unchecked {
             refuse_temporary(&plan.entry.name, answers.remove(0))?;
             self.real_tables.insert(plan.entry.name.clone());
@@ -215,7 +255,10 @@ impl Session {
             return Err(Stopped::Server(error).into());
         }
         let rows = match image {
-            None => return Ok(Vec::new()),
+            None => {
+                let keys = told_keys(plan, description, told)?;
+                return Ok(Before { captured: Vec::new(), computed: Vec::new(), keys });
+            }
             Some(Answer::Rows(rows)) => rows,
             Some(Answer::Error(error)) => return Err(Stopped::Server(error).into()),
             Some(Answer::TooMany) => {
@@ -226,9 +269,14 @@ impl Session {
             Some(Answer::Ok(..)) => return Err(Stopped::Dead(Failure::dead("an image without rows")).into()),
         };
         let changed = "an image that does not fit its table; its schema was changed";
-        let decoded: Option<Vec<Captured>> =
-            rows.into_iter().map(|row| capture::decode(description, row)).collect();
-        decoded.ok_or_else(|| Stopped::Dead(Failure::dead(changed)).into())
+        let more = plan.key_change.as_ref().map_or(0, |change| change.expressions.len());
+        let (mut captured, mut computed) = (Vec::with_capacity(rows.len()), Vec::with_capacity(rows.len()));
+        for mut row in rows {
+            computed.push(row.split_off(row.len().saturating_sub(more)));
+            let image = capture::decode(description, row);
+            captured.push(image.ok_or_else(|| Stopped::Dead(Failure::dead(changed)))?);
+        }
+        Ok(Before { captured, computed, keys: Vec::new() })
     }
 
     /// Rows written must be rows captured.
@@ -251,12 +299,16 @@ impl Session {
     }
 
     /// A statement that is its own local transaction is settled before its answer is given.
-    async fn finish_alone(&mut self, branch: Branch, payload: Bytes, ok: OkPacket) -> Result<(), End> {
+    async fn finish_alone(&mut self, branch: Branch, ran: Ran) -> Result<(), End> {
+        let Ran { payload, ok, echo } = ran;
         let mut payload = payload.to_vec();
         let status = (ok.status | AUTOCOMMIT) & !(IN_TRANS | IN_TRANS_READONLY);
         payload[ok.status_at..ok.status_at + 2].copy_from_slice(&status.to_le_bytes());
         self.status = status;
-        let echo = Echo::keep(&mut self.backside, &ok).await?;
+        let echo = match echo {
+            Some(echo) => echo,
+            None => Echo::keep(&mut self.backside, &ok).await?,
+        };
         if branch.changes.is_empty() {
             self.roll_back_locally().await?;
             self.echo = Some(echo);
@@ -347,7 +399,7 @@ fn rewrite(
     capture::on_captured_rows(branch.description(table)?, sql, &plan.write, &plan.params, captured)
 }
 
-fn stopped_by_settle(error: branch::SettleError) -> End2 {
+pub(super) fn stopped_by_settle(error: branch::SettleError) -> End2 {
     use branch::SettleError;
     match error {
         SettleError::Database(error) => Stopped::Server(error).into(),

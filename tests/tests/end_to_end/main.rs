@@ -7,6 +7,8 @@ mod case;
 mod conflict;
 mod dirty;
 mod finished;
+mod inserted_keys;
+mod keys;
 mod local;
 mod operator;
 mod payload;

@@ -47,10 +47,16 @@ pub fn names_in(sql: &[u8], mode: SqlMode) -> Option<Names> {
 
 /// Does it call anything that is not a common native function? Then it may give another answer the next time.
 pub(super) fn calls_unknown(sql: &[u8], tokens: &[Token]) -> bool {
-    tokens.windows(2).any(|pair| {
+    unknown_call(sql, tokens, "").is_some()
+}
+
+/// The first such call of a function that is not listed in `more` either.
+pub(super) fn unknown_call(sql: &[u8], tokens: &[Token], more: &str) -> Option<String> {
+    tokens.windows(2).find_map(|pair| {
         let name = names::name(sql, &pair[0]).unwrap_or_default();
         let named = matches!(pair[0].kind, Kind::Word | Kind::Quoted) && pair[1].is_punct(sql, b'(');
-        named && !listed(RESERVED, &name) && !listed(BUILTIN, &name)
+        let known = listed(RESERVED, &name) || listed(BUILTIN, &name) || listed(more, &name);
+        (named && !known).then_some(name)
     })
 }
 

@@ -5,6 +5,7 @@
 //! reader's rendering: conditions and values travel as the original bytes.
 
 mod classify;
+mod computed;
 mod control;
 mod functions;
 mod names;
@@ -12,6 +13,7 @@ mod second_reader;
 mod write;
 
 pub use classify::{Class, Completion, classify, split};
+pub use computed::{assigns_itself, refuse_unaskable, refuse_uncomputable};
 pub use control::{Argument, Control};
 pub use functions::{Names, names_in};
 pub use names::TableName;

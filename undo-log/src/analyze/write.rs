@@ -30,6 +30,8 @@ pub struct Write {
     pub target: Range<usize>,
     /// UPDATE: the columns assigned, as written.
     pub assigned: Vec<String>,
+    /// UPDATE: what is assigned to them.
+    pub values: Vec<Value>,
     /// UPDATE, DELETE: from WHERE, ORDER BY or LIMIT to the end; None when every row is meant.
     pub tail: Option<Range<usize>>,
     /// UPDATE, DELETE: the ORDER BY within the tail, without a LIMIT behind it.
@@ -175,6 +177,7 @@ impl Reader<'_> {
             table,
             target: start..start,
             assigned: Vec::new(),
+            values: Vec::new(),
             tail: None,
             order: None,
             stable: true,
@@ -234,9 +237,12 @@ impl Reader<'_> {
         if !self.take("SET") {
             return Err(Unsupported::new("an UPDATE without SET"));
         }
+        let mut params = self.params_before();
         loop {
             write.assigned.push(self.assignment_target()?);
+            let from = self.at;
             self.skip_expression(&["WHERE", "ORDER", "LIMIT"]);
+            write.values.push(self.value(from, &mut params)?);
             if !self.take_punct(b',') {
                 break;
             }
@@ -444,13 +450,16 @@ const UNSTABLE: &str = "SELECT RAND UUID UUID_SHORT NOW SYSDATE CURDATE CURTIME 
     CURRENT_TIMESTAMP LOCALTIME LOCALTIMESTAMP UTC_DATE UTC_TIME UTC_TIMESTAMP UNIX_TIMESTAMP LAST_INSERT_ID SLEEP \
     GET_LOCK RELEASE_LOCK BENCHMARK NEXTVAL NEXT LASTVAL SETVAL RANDOM_BYTES TABLE";
 
+/// Is this word one of those that make an expression give another value the second time?
+pub(super) fn listed_unstable(word: &str) -> bool {
+    UNSTABLE.split_ascii_whitespace().any(|w| w.eq_ignore_ascii_case(word))
+}
+
 fn stable_token(sql: &[u8], token: &Token) -> bool {
     let text = String::from_utf8_lossy(token.text(sql));
     match token.kind {
         Kind::Variable => false,
-        Kind::Word | Kind::Quoted => {
-            !UNSTABLE.split_ascii_whitespace().any(|w| w.eq_ignore_ascii_case(&text))
-        }
+        Kind::Word | Kind::Quoted => !listed_unstable(&text),
         Kind::String | Kind::Number | Kind::Param | Kind::Punct => true,
     }
 }

@@ -75,6 +75,21 @@ impl ColumnKind {
         }
     }
 
+    /// The expression that tells what an expression gives to such a column, if the conversion is followed. The
+    /// newlines are for comments.
+    pub(super) fn computed(&self, expression: &str) -> Option<String> {
+        Some(match self {
+            Self::Number | Self::Temporal | Self::Binary => format!("CAST((\n{expression}\n) AS BINARY)"),
+            Self::Float => format!("CAST((\n{expression}\n) * 1e0 AS BINARY)"),
+            Self::Char(charset) => {
+                format!("CAST(TRIM(TRAILING ' ' FROM CONVERT((\n{expression}\n) USING {charset})) AS BINARY)")
+            }
+            Self::Text(charset) => format!("CAST(CONVERT((\n{expression}\n) USING {charset}) AS BINARY)"),
+            Self::Name => format!("CAST(CAST((\n{expression}\n) AS CHAR CHARACTER SET utf8mb4) AS BINARY)"),
+            Self::Ordinal | Self::Timestamp | Self::Json | Self::Geometry => return None,
+        })
+    }
+
     /// The literal that stores exactly this value again, in a session at UTC without strict mode. None when the
     /// bytes are not of this kind: a damaged record, never a value the server gave.
     pub fn literal(&self, value: &[u8]) -> Option<String> {

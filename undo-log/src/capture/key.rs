@@ -130,7 +130,12 @@ pub fn key_literal(column: &str, kind: &ColumnKind, value: &KeyValue) -> Result<
         (Binary, KeyValue::Number(text)) => {
             (text.starts_with(['x', 'X']) || text.starts_with("0x")).then(|| text.clone())
         }
-        (Char(_) | Text(_) | Binary | Temporal | Name | Ordinal, KeyValue::String { literal, .. }) => {
+        // A CHAR is read without its trailing blanks, which some collations tell apart.
+        (Char(_), KeyValue::String { literal, text }) => Some(match text {
+            Some(text) if !text.ends_with(' ') => literal.clone(),
+            _ => format!("TRIM(TRAILING ' ' FROM {literal})"),
+        }),
+        (Text(_) | Binary | Temporal | Name | Ordinal, KeyValue::String { literal, .. }) => {
             Some(literal.clone())
         }
         (Temporal | Name, KeyValue::Number(_)) | (Timestamp | Json | Geometry, _) => None,

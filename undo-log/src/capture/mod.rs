@@ -5,11 +5,16 @@
 
 mod column;
 mod key;
+mod moves;
 mod query;
 pub(crate) use query::where_key;
 mod table;
 
 pub use column::ColumnKind;
 pub use key::{Canonical, KeyValue, key_literal};
-pub use query::{decode, image_of_inserts, image_of_rows, image_of_write, keys_of, on_captured_rows};
-pub use table::{Captured, Column, Key, KeyPart, Row, Table};
+pub use moves::{Computed, KeyChange, NewPart};
+pub use query::{
+    computed, decode, generated_keys, image_of_inserts, image_of_rows, image_of_write, keys_of,
+    on_captured_rows,
+};
+pub use table::{Captured, Column, Key, KeyPart, Row, Storage, Table};

@@ -1,6 +1,6 @@
 //! The queries that read images, and what comes back from them.
 
-use super::{Captured, Row, Table, key};
+use super::{Captured, ColumnKind, Row, Storage, Table, key};
 use crate::{
     analyze::{Verb, Write},
     sql::identifier,
@@ -30,15 +30,45 @@ fn splice(sql: &str, part: Range<usize>, write: &Write, params: &[String]) -> St
 }
 
 /// Locks and reads the rows that an UPDATE or DELETE is about to change, in its own order.
-/// `params` are the literals for the statement's parameters.
-pub fn image_of_write(table: &Table, sql: &str, write: &Write, params: &[String]) -> String {
-    let mut query = format!("SELECT {} FROM {}", select_list(table), &sql[write.target.clone()]);
+/// `params` are the literals for the statement's parameters; `more` is asked for behind each image.
+pub fn image_of_write(table: &Table, sql: &str, write: &Write, params: &[String], more: &[String]) -> String {
+    let list = std::iter::once(select_list(table)).chain(more.iter().cloned()).collect::<Vec<_>>().join(", ");
+    let mut query = format!("SELECT {list} FROM {}", &sql[write.target.clone()]);
     if let Some(tail) = write.tail.clone() {
         query.push(' ');
         query.push_str(&splice(sql, tail, write, params));
     }
     // A newline, because the tail may end in a `-- comment`.
     query.push_str("\nFOR UPDATE");
+    query
+}
+
+/// The expression that asks what a value of the statement is, in the form in which images hold such a column; None
+/// for a kind of column whose conversion is not followed.
+pub fn computed(
+    kind: &ColumnKind,
+    sql: &str,
+    value: Range<usize>,
+    write: &Write,
+    params: &[String],
+) -> Option<String> {
+    kind.computed(&splice(sql, value, write, params))
+}
+
+/// The numbers that an INSERT generated: those from the first on that it did not give itself. One more than expected
+/// is asked for, to see that there is none. A plain read: it waits for nobody.
+pub fn generated_keys(table: &Table, column: usize, first: u64, given: &[String], expected: usize) -> String {
+    let name = identifier(&table.columns[column].name);
+    let mut query = format!(
+        "SELECT {} FROM {}.{} WHERE {name} >= {first}",
+        table.columns[column].kind.expression(&table.columns[column].name),
+        identifier(&table.schema),
+        identifier(&table.name)
+    );
+    if !given.is_empty() {
+        let _ = write!(query, " AND {name} NOT IN ({})", given.join(", "));
+    }
+    let _ = write!(query, " ORDER BY {name} LIMIT {}", expected + 1);
     query
 }
 
@@ -108,19 +138,33 @@ pub(crate) fn where_key(table: &Table, key: &[Vec<u8>]) -> Option<String> {
 fn condition(table: &Table, keys: &[Vec<String>]) -> String {
     let names: Vec<String> =
         table.key.parts.iter().map(|p| identifier(&table.columns[p.column].name)).collect();
+    let storage: Vec<Storage> = table.key.parts.iter().map(|p| table.storage(p.column)).collect();
     if keys.is_empty() {
         return "FALSE".into();
     }
     if let [name] = names.as_slice() {
-        let list: Vec<&str> = keys.iter().map(|k| k[0].as_str()).collect();
+        let list: Vec<String> = keys.iter().map(|k| filled(&k[0], storage[0])).collect();
         return format!("{name} IN ({})", list.join(", "));
     }
     // MariaDB does not use an index for (a, b) IN (…).
     let row = |key: &Vec<String>| {
-        let parts: Vec<String> = names.iter().zip(key).map(|(n, v)| format!("{n} = {v}")).collect();
+        let parts = names.iter().zip(key).zip(&storage);
+        let parts: Vec<String> = parts.map(|((n, v), w)| format!("{n} = {}", filled(v, *w))).collect();
         format!("({})", parts.join(" AND "))
     };
     keys.iter().map(row).collect::<Vec<_>>().join(" OR ")
+}
+
+/// A literal for a BINARY(n), filled up to its width as the column does it.
+fn filled(literal: &str, storage: Storage) -> String {
+    match storage {
+        // A whole one, as images give them.
+        Storage::Filled(n) if literal.starts_with("x'") && literal.len() == 2 * n as usize + 3 => {
+            literal.to_owned()
+        }
+        Storage::Filled(n) => format!("CAST({literal} AS BINARY({n}))"),
+        Storage::Plain | Storage::Year => literal.to_owned(),
+    }
 }
 
 /// One row of an image query. None when it has not the columns that were asked for.

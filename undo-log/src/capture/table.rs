@@ -19,6 +19,10 @@ pub struct Table {
     pub auto_increment: Option<usize>,
     /// The visible columns' names, generated ones too, in the order of INSERT without a column list.
     pub insert_order: Vec<String>,
+    /// Per column a literal of its default, where the catalogue tells it surely. Empty: none is known.
+    pub defaults: Vec<Option<String>>,
+    /// Per column what its kind does not say. Empty: nothing.
+    pub storage: Vec<Storage>,
 }
 
 /// A stored column.
@@ -28,6 +32,18 @@ pub struct Column {
     pub name: String,
     /// How it is read and written.
     pub kind: ColumnKind,
+}
+
+/// How a column stores what it is given, where that changes which row a given value finds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Storage {
+    /// As its kind says.
+    #[default]
+    Plain,
+    /// BINARY(n): shorter values are filled up with zeros.
+    Filled(u32),
+    /// YEAR: `'0'` is stored as 2000, 0 as 0000.
+    Year,
 }
 
 /// A unique key.
@@ -75,6 +91,11 @@ impl Table {
     pub fn column(&self, name: &str) -> Option<usize> {
         let name = name.to_lowercase();
         self.columns.iter().position(|c| c.name.to_lowercase() == name)
+    }
+
+    /// How the column stores what it is given.
+    pub fn storage(&self, column: usize) -> Storage {
+        self.storage.get(column).copied().unwrap_or_default()
     }
 
     /// `schema.table`, for people and lock keys.

@@ -1,9 +1,11 @@
-//! Bytes of an undo record. Version 1 for ever means what is written here.
+//! Bytes of an undo record. Versions 1 and 2 for ever mean what is written here. Version 2 adds to each change where
+//! the row moved; a record without moves is still written in version 1, which older programs read.
 
 use super::{Change, DecodeError, Shape, Touched, UndoRecord};
 use crate::capture::{Column, ColumnKind, Row};
 
-const VERSION: u8 = 1;
+const PLACES: u8 = 1;
+const MOVES: u8 = 2;
 const PLAIN: u8 = 0;
 const LZ4: u8 = 1;
 const HEADER: usize = 1 + 1 + 4 + 4;
@@ -13,6 +15,7 @@ const COMPRESS_FROM: usize = 512;
 const BODY_LIMIT: usize = 1 << 30;
 
 pub(super) fn encode(record: &UndoRecord) -> Vec<u8> {
+    let moves = record.changes.iter().any(|c| c.moved_to.is_some());
     let mut body = Writer(Vec::new());
     body.list(&record.tables, |w, shape| {
         w.text(&shape.schema);
@@ -35,6 +38,10 @@ pub(super) fn encode(record: &UndoRecord) -> Vec<u8> {
     body.list(&record.changes, |w, change| {
         w.number(change.row);
         w.row(change.before.as_ref());
+        if moves {
+            w.0.push(u8::from(change.moved_to.is_some()));
+            change.moved_to.iter().for_each(|to| w.number(*to));
+        }
     });
     let body = body.0;
     let packed = if body.len() >= COMPRESS_FROM { Some(lz4_flex::compress(&body)) } else { None };
@@ -42,7 +49,7 @@ pub(super) fn encode(record: &UndoRecord) -> Vec<u8> {
         Some(packed) if packed.len() < body.len() => (LZ4, packed),
         _ => (PLAIN, &body),
     };
-    let mut bytes = vec![VERSION, flag];
+    let mut bytes = vec![if moves { MOVES } else { PLACES }, flag];
     bytes.extend((body.len() as u32).to_le_bytes());
     bytes.extend(crc32fast::hash(&body).to_le_bytes());
     bytes.extend(stored);
@@ -52,7 +59,7 @@ pub(super) fn encode(record: &UndoRecord) -> Vec<u8> {
 pub(super) fn decode(bytes: &[u8]) -> Result<UndoRecord, DecodeError> {
     let damaged = DecodeError::Damaged;
     let version = *bytes.first().ok_or(damaged("it is empty"))?;
-    if version != VERSION {
+    if !matches!(version, PLACES | MOVES) {
         return Err(DecodeError::Version(version));
     }
     let header = bytes.get(..HEADER).ok_or(damaged("it is too short"))?;
@@ -71,7 +78,7 @@ pub(super) fn decode(bytes: &[u8]) -> Result<UndoRecord, DecodeError> {
     if body.len() != length || crc32fast::hash(&body) != checksum {
         return Err(damaged("its checksum is wrong"));
     }
-    let record = Reader(&body).record().ok_or(damaged("its parts do not fit"))?;
+    let record = Reader(&body).record(version == MOVES).ok_or(damaged("its parts do not fit"))?;
     consistent(&record).then_some(record).ok_or(damaged("its parts contradict one another"))
 }
 
@@ -84,7 +91,16 @@ fn consistent(record: &UndoRecord) -> bool {
     let rows = record.rows.iter().all(|r| {
         record.tables.get(r.table as usize).is_some_and(|s| fits(&r.after, s) && r.key.len() == s.key.len())
     });
-    shapes && rows && record.changes.iter().all(|c| shape_of(c.row).is_some_and(|s| fits(&c.before, s)))
+    // A move leads from one row to another of the same table.
+    let moves = |c: &Change| {
+        let table = |row: u32| record.rows.get(row as usize).map(|r| r.table);
+        c.moved_to.is_none_or(|to| to != c.row && table(to) == table(c.row) && c.before.is_some())
+    };
+    let changes = record.changes.iter();
+    shapes
+        && rows
+        && changes.clone().all(|c| shape_of(c.row).is_some_and(|s| fits(&c.before, s)))
+        && changes.clone().all(moves)
 }
 
 struct Writer(Vec<u8>);
@@ -124,7 +140,7 @@ impl Writer {
 struct Reader<'a>(&'a [u8]);
 
 impl Reader<'_> {
-    fn record(mut self) -> Option<UndoRecord> {
+    fn record(mut self, moves: bool) -> Option<UndoRecord> {
         let tables = self.list(|r| {
             Some(Shape {
                 schema: r.text()?,
@@ -142,7 +158,11 @@ impl Reader<'_> {
                 after: r.row()?,
             })
         })?;
-        let changes = self.list(|r| Some(Change { row: r.number()?, before: r.row()? }))?;
+        let changes = self.list(|r| {
+            let (row, before) = (r.number()?, r.row()?);
+            let moved_to = if moves && r.flag()? { Some(r.number()?) } else { None };
+            Some(Change { row, before, moved_to })
+        })?;
         self.0.is_empty().then_some(UndoRecord { tables, rows, changes })
     }
 

@@ -1,4 +1,4 @@
-//! The stored form: round trips, damage, and the golden sample of version 1.
+//! The stored form: round trips, damage, and the golden samples.
 
 use super::{Change, DecodeError, Shape, Touched, UndoRecord};
 use crate::capture::{Column, ColumnKind, Row};
@@ -34,7 +34,11 @@ fn record() -> impl Strategy<Value = UndoRecord> {
         });
         prop::collection::vec(touched, 1..6).prop_flat_map(move |rows| {
             let shape = shape.clone();
-            let change = (0..rows.len() as u32, row(width)).prop_map(|(row, before)| Change { row, before });
+            let count = rows.len() as u32;
+            let change = (0..count, row(width), prop::option::of(0..count)).prop_map(|(row, before, to)| {
+                let moved_to = to.filter(|to| *to != row && before.is_some());
+                Change { row, before, moved_to }
+            });
             prop::collection::vec(change, 0..9).prop_map(move |changes| UndoRecord {
                 tables: vec![shape.clone()],
                 rows: rows.clone(),
@@ -86,7 +90,7 @@ fn golden() -> UndoRecord {
             shown: "7".into(),
             after: Some(image(Some(b"new"))),
         }],
-        changes: vec![Change { row: 0, before: Some(image(None)) }],
+        changes: vec![Change { row: 0, before: Some(image(None)), moved_to: None }],
     }
 }
 
@@ -104,6 +108,44 @@ fn the_golden_sample_of_version_1_is_still_read() {
 #[test]
 fn another_version_is_named() {
     let mut bytes = golden().encode();
-    bytes[0] = 2;
-    assert_eq!(UndoRecord::decode(&bytes), Err(DecodeError::Version(2)));
+    bytes[0] = 3;
+    assert_eq!(UndoRecord::decode(&bytes), Err(DecodeError::Version(3)));
+}
+
+/// Stored in databases since version 2, for records with moves; this constant never changes either.
+const GOLDEN_V2: &str = "020099000000bb680f7c010000000400000073686f70040000006974656d020000000200000069640100000000040000006e6f74650507000000757466386d623401000000000000000200000000000000010000000100000037020000006b3701000000370000000000010000000100000038020000006b38010000003801020000000101000000380001000000000000000102000000010100000037000101000000";
+
+/// Row 7 was moved to 8.
+fn golden_move() -> UndoRecord {
+    let mut record = golden();
+    let image = |id: &[u8]| Row(vec![Some(id.to_vec()), None]);
+    record.rows[0].after = None;
+    record.rows.push(Touched {
+        table: 0,
+        key: vec![b"8".to_vec()],
+        canonical: b"k8".to_vec(),
+        shown: "8".into(),
+        after: Some(image(b"8")),
+    });
+    record.changes = vec![Change { row: 0, before: Some(image(b"7")), moved_to: Some(1) }];
+    record
+}
+
+#[test]
+fn the_golden_sample_of_version_2_is_still_read() {
+    let text: String = golden_move().encode().iter().map(|b| format!("{b:02x}")).collect();
+    assert_eq!(text, GOLDEN_V2);
+    assert_eq!(UndoRecord::decode(&golden_move().encode()), Ok(golden_move()));
+}
+
+#[test]
+fn a_move_to_nowhere_is_damage() {
+    for (to, before) in [(0, true), (2, true), (1, false)] {
+        let mut record = golden_move();
+        record.changes[0].moved_to = Some(to);
+        if !before {
+            record.changes[0].before = None;
+        }
+        assert!(UndoRecord::decode(&record.encode()).is_err(), "{to} {before}");
+    }
 }

@@ -9,3 +9,5 @@ INSERT IGNORE INTO item VALUES (7, 'x', 1)
 INSERT INTO item VALUES (7, 'x', 1) ON DUPLICATE KEY UPDATE qty = 1
 INSERT INTO item SELECT * FROM item
 REPLACE INTO item VALUES (7, 'x', 1)
+INSERT INTO item VALUES (1 + ?, 'x', 1), (LAST_INSERT_ID(), 'y', 2)
+INSERT INTO stock VALUES (UUID(), @item /* which */, 1)

@@ -13,3 +13,8 @@ UPDATE IGNORE item SET qty = 1
 UPDATE item, stock SET qty = 1
 UPDATE item JOIN stock ON item.id = stock.item SET qty = 1
 UPDATE item SET qty = ROW_COUNT()
+UPDATE item SET id = 8 WHERE id = 7
+UPDATE item SET item.id = id, qty = 1 WHERE id = 7
+UPDATE stock SET place = CONCAT(place, ?), n = 1, item = item + 1 ORDER BY item DESC
+UPDATE item SET qty = 5, id = qty WHERE id = 7
+UPDATE item SET id = RAND() WHERE id = 7

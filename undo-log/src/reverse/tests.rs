@@ -1,0 +1,110 @@
+//! Rows that moved to other keys go back the same way.
+
+use super::{Verdict, first_images, reverse};
+use crate::{
+    capture::{Column, ColumnKind, Key, KeyPart, Row, Table},
+    record::{Change, Shape, Touched, UndoRecord},
+};
+
+fn table() -> Table {
+    let column = |name: &str| Column { name: name.into(), kind: ColumnKind::Number };
+    Table {
+        schema: "s".into(),
+        name: "t".into(),
+        columns: vec![column("id"), column("v")],
+        key: Key { name: "PRIMARY".into(), parts: vec![KeyPart { column: 0, prefix: None }] },
+        uniques: Vec::new(),
+        auto_increment: None,
+        insert_order: Vec::new(),
+        defaults: Vec::new(),
+        storage: Vec::new(),
+    }
+}
+
+fn row(id: u32, v: u32) -> Row {
+    Row(vec![Some(id.to_string().into_bytes()), Some(v.to_string().into_bytes())])
+}
+
+/// Places 0, 1, 2 … are the keys 1, 2, 3 ….
+fn record(after: Vec<Option<Row>>, changes: Vec<(u32, Option<Row>, Option<u32>)>) -> UndoRecord {
+    let touched = |(at, after): (usize, Option<Row>)| {
+        let key = (at + 1).to_string();
+        Touched { table: 0, key: vec![key.clone().into_bytes()], canonical: Vec::new(), shown: key, after }
+    };
+    UndoRecord {
+        tables: vec![Shape::of(&table())],
+        rows: after.into_iter().enumerate().map(touched).collect(),
+        changes: changes
+            .into_iter()
+            .map(|(row, before, moved_to)| Change { row, before, moved_to })
+            .collect(),
+    }
+}
+
+fn steps(record: &UndoRecord, current: &[Option<Row>]) -> Vec<String> {
+    match reverse(record, &[table()], current) {
+        Verdict::Undo(steps) => steps.into_iter().map(|s| format!("{:?} {}", s.rows, s.sql)).collect(),
+        other => vec![format!("{other:?}")],
+    }
+}
+
+#[test]
+fn a_shift_goes_back_from_its_free_end() {
+    let record = record(
+        vec![None, Some(row(2, 10)), Some(row(3, 20))],
+        vec![(1, Some(row(2, 20)), Some(2)), (0, Some(row(1, 10)), Some(1))],
+    );
+    let first: Vec<Option<Row>> = first_images(&record).into_iter().map(|r| r.cloned()).collect();
+    assert_eq!(first, [Some(row(1, 10)), Some(row(2, 20)), None]);
+    let left: Vec<Option<Row>> = record.rows.iter().map(|r| r.after.clone()).collect();
+    assert_eq!(
+        steps(&record, &left),
+        [
+            "[0, 1] UPDATE `s`.`t` SET `id` = 1 WHERE `id` IN (2)",
+            "[1, 2] UPDATE `s`.`t` SET `id` = 2 WHERE `id` IN (3)"
+        ]
+    );
+}
+
+#[test]
+fn onto_a_deleted_row_and_deleted_in_turn() {
+    // 2 is deleted, 1 moves there and is changed, then it is deleted too.
+    let record = record(
+        vec![None, None],
+        vec![
+            (1, Some(row(2, 20)), None),
+            (0, Some(row(1, 10)), Some(1)),
+            (1, Some(row(2, 10)), None),
+            (1, Some(row(2, 11)), None),
+        ],
+    );
+    assert_eq!(
+        steps(&record, &[None, None]),
+        [
+            "[1] INSERT INTO `s`.`t` (`id`, `v`) VALUES (2, 11)",
+            "[1] UPDATE `s`.`t` SET `v` = 10 WHERE `id` IN (2)",
+            "[0, 1] UPDATE `s`.`t` SET `id` = 1 WHERE `id` IN (2)",
+            "[1] INSERT INTO `s`.`t` (`id`, `v`) VALUES (2, 20)",
+        ]
+    );
+}
+
+#[test]
+fn an_end_that_is_as_it_was_is_left_alone() {
+    let record = record(vec![None, Some(row(2, 10))], vec![(0, Some(row(1, 10)), Some(1))]);
+    assert_eq!(steps(&record, &[Some(row(1, 10)), None]), Vec::<String>::new());
+    assert_eq!(
+        steps(&record, &[Some(row(1, 10)), Some(row(2, 10))]),
+        ["[1] DELETE FROM `s`.`t` WHERE `id` IN (2)"]
+    );
+    assert_eq!(steps(&record, &[None, None]), ["[0] INSERT INTO `s`.`t` (`id`, `v`) VALUES (1, 10)"]);
+    let dirty = steps(&record, &[None, Some(row(2, 11))]);
+    assert!(dirty[0].contains("was changed by someone else"), "{dirty:?}");
+}
+
+#[test]
+fn a_record_whose_moves_contradict_its_rows_is_damaged() {
+    let record = record(vec![Some(row(1, 5)), Some(row(2, 10))], vec![(0, Some(row(1, 10)), Some(1))]);
+    let left: Vec<Option<Row>> = record.rows.iter().map(|r| r.after.clone()).collect();
+    assert!(steps(&record, &left)[0].contains("Damaged"));
+}
