@@ -113,8 +113,8 @@ impl Database {
         self.process.stop()?;
         let data = self.dir.join("data");
         let twin = match self.kind {
-            Kind::Maria => super::Maria::start_from(&data, Durability::Lazy),
-            Kind::MySql => super::MySql::start_from(&data, Durability::Lazy),
+            Kind::Maria => super::Maria::start_from(&data, Durability::Lazy, &[]),
+            Kind::MySql => super::MySql::start_from(&data, Durability::Lazy, &[]),
         };
         self.process = (self.run)()?;
         twin

@@ -33,11 +33,12 @@ impl Maria {
         let programs = mariadb::programs()?;
         let template =
             mariadb::template(&version(&programs.server)?, |dir| make_users(&programs.server, dir))?;
-        Self::start_from(&template.join("data"), durability)
+        Self::start_from(&template.join("data"), durability, &flags)
     }
 
     /// Starts one on a copy of this data folder.
-    pub(super) fn start_from(data: &Path, durability: Durability) -> Result<Database> {
+    pub(super) fn start_from(data: &Path, durability: Durability, flags: &[String]) -> Result<Database> {
+        let flags = flags.to_vec();
         let programs = mariadb::programs()?;
         let dir = Scratch::new("mariadb")?;
         copy(data, &dir.join("data"))?;

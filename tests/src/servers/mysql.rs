@@ -32,11 +32,12 @@ impl MySql {
     fn start_as(durability: Durability, flags: &[&str]) -> Result<Database> {
         let flags: Vec<String> = flags.iter().map(|flag| (*flag).to_owned()).collect();
         let chroot = Chroot::find()?;
-        Self::start_from(&template(&chroot)?.join("data"), durability)
+        Self::start_from(&template(&chroot)?.join("data"), durability, &flags)
     }
 
     /// Starts one on a copy of this data folder.
-    pub(super) fn start_from(data: &Path, durability: Durability) -> Result<Database> {
+    pub(super) fn start_from(data: &Path, durability: Durability, flags: &[String]) -> Result<Database> {
+        let flags = flags.to_vec();
         let chroot = Chroot::find()?;
         let name = unique("server");
         let dir = Scratch::adopt(chroot.outside(&name));
