@@ -90,9 +90,22 @@ impl std::fmt::Debug for Database {
     }
 }
 
+/// What a database speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Dialect {
+    /// MySQL and MariaDB.
+    MySql,
+    /// PostgreSQL.
+    Postgres,
+}
+
 /// Where a database is and how the proxy itself signs in.
 #[derive(Clone)]
 pub struct Account {
+    /// What it speaks.
+    pub dialect: Dialect,
+    /// PostgreSQL: the database that is protected.
+    pub database: String,
     /// Host name or address.
     pub host: String,
     /// Port.
@@ -149,24 +162,55 @@ impl Database {
     /// The account in the URL, with the password from the file if there is one.
     pub fn account(&self) -> Result<Account, String> {
         let name = &self.name;
-        let wrong = || format!("database '{name}': url must be mysql://user:password@host:port");
-        if self.url.starts_with("postgres") {
-            return Err(format!(
-                "database '{name}': PostgreSQL is not built in this version, MySQL and MariaDB are"
-            ));
-        }
-        let opts = mysql_async::Opts::from_url(&self.url).map_err(|_| wrong())?;
-        let user = opts.user().ok_or_else(wrong)?.to_owned();
-        let mut password = opts.pass().unwrap_or_default().to_owned();
+        let mut account = if self.url.starts_with("postgres") { self.postgres()? } else { self.mysql()? };
+        let password = &mut account.password;
         if let Some(file) = &self.password_file {
             if !password.is_empty() {
                 return Err(format!("database '{name}': password in url and in password_file; keep one"));
             }
             let text = std::fs::read_to_string(file)
                 .map_err(|e| format!("database '{name}': password_file {}: {e}", file.display()))?;
-            text.trim_end_matches(['\n', '\r']).clone_into(&mut password);
+            text.trim_end_matches(['\n', '\r']).clone_into(password);
         }
-        Ok(Account { host: opts.ip_or_hostname().to_owned(), port: opts.tcp_port(), user, password })
+        Ok(account)
+    }
+
+    fn mysql(&self) -> Result<Account, String> {
+        let wrong = || {
+            let name = &self.name;
+            format!(
+                "database '{name}': url must be mysql://user:password@host:port or \
+                 postgres://user:password@host:port/database"
+            )
+        };
+        let opts = mysql_async::Opts::from_url(&self.url).map_err(|_| wrong())?;
+        Ok(Account {
+            dialect: Dialect::MySql,
+            database: String::new(),
+            host: opts.ip_or_hostname().to_owned(),
+            port: opts.tcp_port(),
+            user: opts.user().ok_or_else(wrong)?.to_owned(),
+            password: opts.pass().unwrap_or_default().to_owned(),
+        })
+    }
+
+    fn postgres(&self) -> Result<Account, String> {
+        let wrong = |what: &str| {
+            format!(
+                "database '{}': url must be postgres://user:password@host:port/database: {what}",
+                self.name
+            )
+        };
+        let config: tokio_postgres::Config =
+            self.url.parse().map_err(|_| wrong("it cannot be read (special characters are %-escaped)"))?;
+        let [tokio_postgres::config::Host::Tcp(host)] = config.get_hosts() else {
+            return Err(wrong("it names no host, or several, or a socket"));
+        };
+        let user = config.get_user().ok_or_else(|| wrong("it names no user"))?.to_owned();
+        let database = config.get_dbname().ok_or_else(|| wrong("it names no database"))?.to_owned();
+        let password = String::from_utf8_lossy(config.get_password().unwrap_or_default()).into_owned();
+        let port = config.get_ports().first().copied().unwrap_or(5432);
+        Ok(Account { dialect: Dialect::Postgres, database, host: host.clone(), port, user, password })
     }
 }
 
@@ -187,7 +231,7 @@ mod tests {
             ("", "no [[database]]"),
             (&GOOD.replace("name='a'", "name='a b'"), "database.name 'a b'"),
             (&GOOD.replace("mysql://u:p@h:3306", "h:3306"), "url must be"),
-            (&GOOD.replace("mysql:", "postgres:"), "PostgreSQL is not built"),
+            (&GOOD.replace("mysql:", "postgres:"), "names no database"),
             (&format!("{GOOD}{GOOD}"), "given twice"),
             (&format!("{GOOD}{}", GOOD.replace("'a'", "'b'")), "taken by another"),
             (&format!("listn=1\n{GOOD}"), "listn"),

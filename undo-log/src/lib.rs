@@ -8,6 +8,7 @@
 
 pub mod analyze;
 pub mod capture;
+pub mod postgres;
 pub mod record;
 pub mod reverse;
 pub mod sql;

@@ -1,7 +1,10 @@
 //! A stream read by frames. The buffer holds what arrived and was not yet taken; taking never copies.
 
 use super::Stream;
-use crate::wire::packet::{HEADER, MAX_PAYLOAD, frames, header};
+use crate::wire::{
+    packet::{HEADER, MAX_PAYLOAD, frames, header},
+    postgres::{self, message::Message},
+};
 use bytes::{Buf, Bytes, BytesMut};
 use std::io;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -142,5 +145,61 @@ impl Packets {
     pub async fn close(&mut self) {
         // The peer may be gone already, which is what is wanted.
         let _ = self.stream.shutdown().await;
+    }
+}
+
+/// The same for PostgreSQL's messages.
+impl Packets {
+    /// Reads a whole message of at most `limit` bytes. May be dropped while waiting without losing bytes.
+    pub async fn message(&mut self, limit: usize) -> io::Result<Message> {
+        let invalid = |what: String| io::Error::new(io::ErrorKind::InvalidData, what);
+        self.fill_to(postgres::message::HEADER).await?;
+        let (tag, length) = match postgres::header(&self.buffer) {
+            Some(Ok(header)) => header,
+            Some(Err(what)) => return Err(invalid(what.into())),
+            None => return Err(io::ErrorKind::UnexpectedEof.into()),
+        };
+        if length > limit {
+            return Err(invalid(format!("a message over {limit} bytes")));
+        }
+        self.fill_to(length).await?;
+        Ok(Message { tag, frame: self.take(length) })
+    }
+
+    /// Reads one packet of a startup, its length included, and nothing behind it.
+    pub async fn startup(&mut self, limit: usize) -> io::Result<Vec<u8>> {
+        self.fill_exactly(4).await?;
+        let length = self.buffer.first_chunk::<4>().map_or(0, |l| u32::from_be_bytes(*l)) as usize;
+        if !(8..=limit).contains(&length) {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                "a startup packet whose length cannot be",
+            ));
+        }
+        self.fill_exactly(length).await?;
+        Ok(self.take(length).to_vec())
+    }
+
+    /// Writes, and reads what comes meanwhile: the other side may not read on before its answers are taken.
+    pub async fn write_while_reading(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let (mut reading, mut writing) = tokio::io::split(&mut self.stream);
+        let write = async {
+            writing.write_all(bytes).await?;
+            writing.flush().await
+        };
+        tokio::pin!(write);
+        loop {
+            self.buffer.reserve(READ_SIZE);
+            tokio::select! {
+                biased;
+                done = &mut write => return done,
+                read = reading.read_buf(&mut self.buffer) => {
+                    if read? == 0 {
+                        // What was said before the end is still worth reading.
+                        return Ok(());
+                    }
+                }
+            }
+        }
     }
 }

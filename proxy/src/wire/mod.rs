@@ -8,6 +8,7 @@ pub mod command;
 pub mod greeting;
 pub mod packet;
 pub mod params;
+pub mod postgres;
 pub mod reply;
 pub mod scan;
 

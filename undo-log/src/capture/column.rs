@@ -31,6 +31,8 @@ pub enum ColumnKind {
     Geometry,
     /// UUID, INET4, INET6: canonical text.
     Name,
+    /// Any type of PostgreSQL, by its qualified and quoted name: its binary form.
+    Postgres(String),
 }
 
 impl ColumnKind {
@@ -71,7 +73,7 @@ impl ColumnKind {
                 format!("IF({exact}, CAST({text} AS BINARY), CONCAT(x'00', CAST({text} AS BINARY)))")
             }
             Self::Name => format!("CAST(CAST({c} AS CHAR CHARACTER SET utf8mb4) AS BINARY)"),
-            Self::Binary | Self::Geometry => c,
+            Self::Binary | Self::Geometry | Self::Postgres(_) => c,
         }
     }
 
@@ -109,6 +111,8 @@ impl ColumnKind {
                 let zero = text.bytes().all(|b| matches!(b, b'0' | b'.'));
                 Some(if zero { "'0000-00-00 00:00:00'".to_owned() } else { format!("FROM_UNIXTIME({text})") })
             }
+            // Binary values travel as parameters.
+            Self::Postgres(_) => None,
             Self::Json if !self.is_exact(value) => None,
             Self::Json => Some(format!("CONVERT({} USING utf8mb4)", hex(value))),
         }
@@ -133,6 +137,7 @@ impl ColumnKind {
             Self::Json => (9, ""),
             Self::Geometry => (10, ""),
             Self::Name => (11, ""),
+            Self::Postgres(name) => (12, name),
         }
     }
 
@@ -149,6 +154,7 @@ impl ColumnKind {
             9 => Self::Json,
             10 => Self::Geometry,
             11 => Self::Name,
+            12 => Self::Postgres(charset),
             _ => return None,
         })
     }

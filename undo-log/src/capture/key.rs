@@ -87,7 +87,9 @@ fn show(kind: &ColumnKind, value: &[u8]) -> String {
         ColumnKind::Number | ColumnKind::Float | ColumnKind::Ordinal | ColumnKind::Timestamp => {
             String::from_utf8_lossy(value).into_owned()
         }
-        ColumnKind::Binary | ColumnKind::Geometry => hex(&value[..value.len().min(SHOWN_LIMIT)]),
+        ColumnKind::Binary | ColumnKind::Geometry | ColumnKind::Postgres(_) => {
+            hex(&value[..value.len().min(SHOWN_LIMIT)])
+        }
         ColumnKind::Char(_)
         | ColumnKind::Text(_)
         | ColumnKind::Temporal
@@ -115,7 +117,9 @@ pub enum KeyValue {
 /// The literal that finds the row in which `value` was stored into a column of this kind. What the server would
 /// convert in ways we do not follow is unsupported; a wrong guess would anyway find too few rows, never wrong ones.
 pub fn key_literal(column: &str, kind: &ColumnKind, value: &KeyValue) -> Result<String, Unsupported> {
-    use ColumnKind::{Binary, Char, Float, Geometry, Json, Name, Number, Ordinal, Temporal, Text, Timestamp};
+    use ColumnKind::{
+        Binary, Char, Float, Geometry, Json, Name, Number, Ordinal, Postgres, Temporal, Text, Timestamp,
+    };
     let digits = |text: &str| is_number(text).then(|| text.to_owned());
     let literal = match (kind, value) {
         (Number | Float, KeyValue::Number(text)) => digits(text),
@@ -138,7 +142,7 @@ pub fn key_literal(column: &str, kind: &ColumnKind, value: &KeyValue) -> Result<
         (Text(_) | Binary | Temporal | Name | Ordinal, KeyValue::String { literal, .. }) => {
             Some(literal.clone())
         }
-        (Temporal | Name, KeyValue::Number(_)) | (Timestamp | Json | Geometry, _) => None,
+        (Temporal | Name, KeyValue::Number(_)) | (Timestamp | Json | Geometry | Postgres(_), _) => None,
     };
     literal.ok_or_else(|| Unsupported(format!("this kind of value for the key column {column}")))
 }
