@@ -32,6 +32,15 @@ pub enum Change {
     Inserted(usize, Vec<Vec<String>>),
     /// Rows were inserted, and have been read since.
     Resolved(usize, Vec<Captured>),
+    /// A row as it was left, or how it was when it was deleted; what it was before is read when the branch is settled.
+    Left {
+        /// The table.
+        table: usize,
+        /// The row.
+        row: Captured,
+        /// It was deleted.
+        gone: bool,
+    },
 }
 
 impl Branch {
@@ -57,7 +66,7 @@ impl Branch {
     /// Rows changed so far, each as often as it was changed.
     pub fn rows(&self) -> usize {
         let count = |c: &Change| match c {
-            Change::Updated(..) | Change::Deleted(..) => 1,
+            Change::Updated(..) | Change::Deleted(..) | Change::Left { .. } => 1,
             Change::Moved(..) => 2,
             Change::Inserted(_, keys) => keys.len(),
             Change::Resolved(_, rows) => rows.len(),
@@ -70,6 +79,12 @@ impl Branch {
         self.bytes += rows.iter().map(|r| r.row.size()).sum::<usize>();
         let change = if deleted { Change::Deleted } else { Change::Updated };
         self.changes.extend(rows.into_iter().map(|row| change(table, row)));
+    }
+
+    /// Rows were inserted, updated or deleted, and the server told how it left them.
+    pub fn left(&mut self, table: usize, rows: Vec<Captured>, gone: bool) {
+        self.bytes += rows.iter().map(|r| r.row.size()).sum::<usize>();
+        self.changes.extend(rows.into_iter().map(|row| Change::Left { table, row, gone }));
     }
 
     /// Rows were inserted, found by these key literals; perhaps they have been read.
@@ -101,6 +116,7 @@ impl Branch {
             | Change::Updated(..)
             | Change::Deleted(..)
             | Change::Moved(..)
+            | Change::Left { .. }
             | Change::Resolved(..) => None,
         };
         self.changes.iter().enumerate().filter_map(unread).collect()
@@ -120,6 +136,31 @@ impl Branch {
             rows.sort_by_key(place);
         }
         self.changes[at] = Change::Resolved(table, rows);
+    }
+
+    /// SAVEPOINT where a later one of the same name hides it until it is released.
+    pub fn savepoint_nested(&mut self, name: String) {
+        self.savepoints.push((name, self.changes.len()));
+    }
+
+    /// ROLLBACK TO the latest of this name.
+    pub fn rollback_to_nested(&mut self, name: &str) {
+        let Some(at) = self.savepoints.iter().rposition(|s| s.0 == name) else {
+            self.changes.clear();
+            self.savepoints.clear();
+            return;
+        };
+        self.changes.truncate(self.savepoints[at].1);
+        self.savepoints.truncate(at + 1);
+    }
+
+    /// RELEASE of the latest of this name, and of those within it.
+    pub fn release_nested(&mut self, name: &str) {
+        match self.savepoints.iter().rposition(|s| s.0 == name) {
+            Some(at) => self.savepoints.truncate(at),
+            // It is from before the first write: so are none of those that are known.
+            None => self.savepoints.clear(),
+        }
     }
 
     /// SAVEPOINT: a later one of the same name replaces it.

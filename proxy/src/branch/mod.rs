@@ -10,8 +10,8 @@ mod plan;
 mod recording;
 mod settle;
 
-pub use captured::Branch;
-pub use images::{read_inserts, read_keys};
+pub use captured::{Branch, Change};
+pub use images::{AfterImages, after_images, read_inserts, read_keys};
 pub use numbers::{Key, generated, mixes, numbered, resolve};
 pub use plan::{NoPlan, Plan, Planner, Statement};
-pub use settle::{SettleError, Settlement, Settler};
+pub use settle::{Committing, Local, SettleError, Settlement, Settler, UndoRows};

@@ -36,7 +36,9 @@ pub fn record(branch: &Branch, after: &AfterImages) -> Result<UndoRecord, Settle
                     building.add(*table, row, None, true)?;
                 }
             }
-            Change::Inserted(..) => return Err(SettleError::Malformed("inserted rows were not read")),
+            Change::Inserted(..) | Change::Left { .. } => {
+                return Err(SettleError::Malformed("inserted rows were not read"));
+            }
         }
     }
     let fits = building

@@ -3,23 +3,22 @@
 
 use super::{
     captured::{Branch, Change},
-    images::{AfterImages, after_images, read_inserts},
+    images::AfterImages,
     recording::record,
 };
 use crate::{
-    backend::{Backend, BackendError, UNDO_LOG},
+    backend::{Backend, BackendError},
     phase_two::{Probe, resolve},
-    session::{Answer, Backside, ServerError},
+    session::ServerError,
 };
 use atone_protocol::{BranchId, CallError, Client, LockKey, Register, Xid, failpoint};
 use atone_undo_log::{
     capture::{Canonical, Captured, Row},
     record::UndoRecord,
-    sql::hex,
 };
 use bytes::Bytes;
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeSet,
     io,
     time::{Duration, Instant},
 };
@@ -28,8 +27,8 @@ use std::{
 const IN_DOUBT_LIMIT: Duration = Duration::from_secs(10);
 /// A part of an undo record is never larger.
 const PART_LIMIT: usize = 4 << 20;
-/// What a reverse statement needs besides the values: names, at most.
-const UNDO_OVERHEAD: usize = 256 << 10;
+/// The parts of one undo record.
+const PARTS_LIMIT: usize = u16::MAX as usize;
 /// Canonical keys longer than this are locked by their hash.
 const KEY_LIMIT: usize = 256;
 
@@ -75,50 +74,92 @@ impl From<io::Error> for SettleError {
     }
 }
 
+/// The application's local transaction, as its settlement needs it: what differs from database to database.
+pub trait Local {
+    /// Do the changes alone tell which locks to take, before any image is read?
+    fn keys_are_known(&self, branch: &Branch) -> bool;
+
+    /// Reads what the undo record needs: afterwards the changes tell how each row was before, and the images how it is.
+    fn images(
+        &mut self,
+        branch: &mut Branch,
+    ) -> impl Future<Output = Result<AfterImages, SettleError>> + Send;
+
+    /// Bytes of a row that the undo could still write back in one statement.
+    fn row_limit(&self) -> usize;
+
+    /// Bytes of an undo record that fit into one row of the undo table.
+    fn part_limit(&self) -> usize;
+
+    /// Inserts the undo record and commits; if an insert fails the commit is not run. An error means that the
+    /// connection was lost on the way.
+    fn commit(&mut self, undo: &UndoRows<'_>) -> impl Future<Output = io::Result<Committing>> + Send;
+
+    /// Rolls back, if the connection still stands.
+    fn undo_locally(&mut self) -> impl Future<Output = ()> + Send;
+}
+
+/// An undo record on its way into the undo table. The first part is the one a guard competes for: it goes last, together
+/// with the commit.
+pub struct UndoRows<'a> {
+    /// The global transaction.
+    pub xid: Xid,
+    /// The branch.
+    pub branch: BranchId,
+    /// The record, cut.
+    pub parts: Vec<&'a [u8]>,
+}
+
+/// What came of inserting and committing.
+#[derive(Debug)]
+pub enum Committing {
+    /// Committed; the server's answer.
+    Done(Bytes),
+    /// Committed, but perhaps not for good: a synchronous replica was not waited for.
+    Unsure(Bytes),
+    /// Surely not committed.
+    Refused(ServerError),
+    /// The connection was lost before the commit was sent.
+    LostBefore,
+    /// Only the undo table can tell.
+    Doubt,
+}
+
 /// Everything a local commit needs.
-pub struct Settler<'a> {
-    /// The application's database connection.
-    pub backside: &'a mut Backside,
-    /// The proxy's own.
+pub struct Settler<'a, L> {
+    /// The application's local transaction.
+    pub local: &'a mut L,
+    /// The proxy's own side of the database.
     pub backend: &'a Backend,
     /// The coordinator.
     pub coordinator: &'a Client,
-    /// The server that it is connected to.
+    /// The server that the application is connected to.
     pub primary: &'a str,
     /// The global transaction.
     pub xid: Xid,
     /// How long to queue for locks.
     pub lock_wait: Duration,
-    /// The largest query the server takes.
-    pub max_allowed_packet: usize,
 }
 
-impl Settler<'_> {
-    /// Settles the branch; `commit` is the statement that commits locally. After an error the local transaction is
-    /// rolled back, unless the connection was lost.
-    pub async fn settle(&mut self, mut branch: Branch, commit: &str) -> Result<Settlement, SettleError> {
+impl<L: Local> Settler<'_, L> {
+    /// Settles the branch. After an error the local transaction is rolled back, unless the connection was lost.
+    pub async fn settle(&mut self, mut branch: Branch) -> Result<Settlement, SettleError> {
         if *self.backend.sight().primary != *self.primary {
-            self.undo_locally().await;
+            self.local.undo_locally().await;
             return Err(SettleError::Elsewhere);
         }
         let id = branch.id;
         let mut registered = false;
-        let prepared = self.prepare(&mut branch, &mut registered).await;
-        match prepared {
-            Ok(record) => self.commit(id, &record, commit).await,
+        match self.prepare(&mut branch, &mut registered).await {
+            Ok(record) => self.commit(id, &record).await,
             Err(error) => {
-                self.undo_locally().await;
+                self.local.undo_locally().await;
                 if registered {
                     self.report_failed(id);
                 }
                 Err(error)
             }
         }
-    }
-
-    async fn undo_locally(&mut self) {
-        // If the connection is lost the server rolls back by itself.
-        let _ = self.backside.ask_one("ROLLBACK AND NO CHAIN NO RELEASE").await;
     }
 
     /// In the background: if it is not heard, the guard insert decides the branch.
@@ -131,151 +172,73 @@ impl Settler<'_> {
         });
     }
 
-    /// After images and Register; at the same time where the keys are known before.
+    /// Images and Register; at the same time where the keys are known before.
     async fn prepare(
         &mut self,
         branch: &mut Branch,
         registered: &mut bool,
     ) -> Result<UndoRecord, SettleError> {
-        let keys_known = branch.unread(None).is_empty()
-            && (0..branch.tables.len()).all(|t| branch.description(t).is_some_and(|t| t.uniques.is_empty()));
-        if keys_known {
-            let keys = self.keys(branch, &BTreeMap::new());
-            failpoint::reach("proxy.before_register").await;
-            *registered = true;
-            let register = self.coordinator.register(self.request(branch.id, keys));
-            let same = self.backend.changed(&branch.tables);
-            let (answer, after, same) =
-                tokio::join!(register, after_images(self.backside, branch, AfterImages::new()), same);
-            answer.map_err(|e| refused(e, registered))?;
-            failpoint::reach("proxy.after_register").await;
-            unchanged(same)?;
-            return record(branch, &after?);
-        }
-        let fresh = read_inserts(self.backside, branch, None).await?;
-        let after = after_images(self.backside, branch, fresh).await?;
-        let keys = self.keys(branch, &after);
+        let early = self.local.keys_are_known(branch);
+        let read = if early { None } else { Some(self.local.images(branch).await?) };
+        let nothing = AfterImages::new();
+        let keys = keys(branch, read.as_ref().unwrap_or(&nothing));
         failpoint::reach("proxy.before_register").await;
         *registered = true;
+        let tables = branch.tables.clone();
         let register = self.coordinator.register(self.request(branch.id, keys));
-        let (answer, same) = tokio::join!(register, self.backend.changed(&branch.tables));
+        let same = self.backend.changed(&tables);
+        let images = async {
+            match read {
+                Some(read) => Ok(read),
+                None => self.local.images(branch).await,
+            }
+        };
+        let (answer, after, same) = tokio::join!(register, images, same);
         answer.map_err(|e| refused(e, registered))?;
         failpoint::reach("proxy.after_register").await;
         unchanged(same)?;
-        record(branch, &after)
+        record(branch, &after?)
     }
 
     fn request(&self, branch: BranchId, keys: Vec<LockKey>) -> Register {
         Register { xid: self.xid, branch, resource: self.backend.name.clone(), keys, wait: self.lock_wait }
     }
 
-    /// The locks: keys of rows, and values of unique keys before and after.
-    fn keys(&self, branch: &Branch, after: &AfterImages) -> Vec<LockKey> {
-        let mut keys = BTreeSet::new();
-        let mut add = |table: usize, row: &Captured| {
-            let name = branch.tables[table].name.clone();
-            for key in std::iter::once(&row.key).chain(&row.uniques) {
-                keys.insert(lock_key(&name, key));
-            }
-        };
-        for change in &branch.changes {
-            match change {
-                Change::Updated(table, row) | Change::Deleted(table, row) => add(*table, row),
-                Change::Moved(table, from, to) => {
-                    add(*table, from);
-                    add(*table, to);
-                }
-                Change::Resolved(table, rows) => rows.iter().for_each(|row| add(*table, row)),
-                Change::Inserted(..) => {}
-            }
-        }
-        after.iter().for_each(|((table, _), row)| add(*table, row));
-        keys.into_iter().collect()
-    }
-
-    async fn commit(
-        &mut self,
-        id: BranchId,
-        record: &UndoRecord,
-        commit: &str,
-    ) -> Result<Settlement, SettleError> {
-        // The undo writes a row back in one statement, its bytes in hexadecimal.
+    async fn commit(&mut self, id: BranchId, record: &UndoRecord) -> Result<Settlement, SettleError> {
         let largest =
             record.changes.iter().filter_map(|c| c.before.as_ref()).map(Row::size).max().unwrap_or(0);
-        if largest.saturating_mul(2).saturating_add(UNDO_OVERHEAD) > self.max_allowed_packet {
-            self.undo_locally().await;
-            self.report_failed(id);
-            return Err(SettleError::TooLarge);
-        }
         let bytes = record.encode();
-        let largest = (self.max_allowed_packet.saturating_sub(4096) / 2).clamp(1024, PART_LIMIT);
-        let parts: Vec<&[u8]> = bytes.chunks(largest).collect();
-        if parts.len() > usize::from(u16::MAX) {
-            self.undo_locally().await;
+        let parts: Vec<&[u8]> = bytes.chunks(self.local.part_limit().clamp(1024, PART_LIMIT)).collect();
+        if largest > self.local.row_limit() || parts.len() > PARTS_LIMIT {
+            self.local.undo_locally().await;
             self.report_failed(id);
             return Err(SettleError::TooLarge);
         }
-        let insert = |(at, part): (usize, &&[u8])| {
-            format!(
-                "INSERT INTO {UNDO_LOG} (xid, branch_id, part, parts, status, record) VALUES ('{}', {}, {at}, {}, 'NORMAL', {})",
-                self.xid,
-                id.as_u64(),
-                parts.len(),
-                hex(part)
-            )
-        };
-        let mut inserts: Vec<String> = parts.iter().enumerate().map(insert).collect();
-        // The first part is the one a guard competes for: it goes last, together with the commit.
-        let first = inserts.remove(0);
         failpoint::reach("proxy.before_local_commit").await;
-        for rest in inserts {
-            match self.backside.ask_one(&rest).await {
-                Ok(Answer::Ok(..)) => {}
-                Ok(Answer::Error(error)) => return Err(self.refused_by_database(id, error).await),
-                Ok(Answer::Rows(_) | Answer::TooMany) => return Err(self.refused_by_nobody(id).await),
-                Err(_) => {
-                    self.report_failed(id);
-                    return Err(SettleError::Lost);
-                }
-            }
-        }
-        let together = format!("{first}; {commit}");
-        let answers = self.backside.run_together(&together).await;
+        let committing = self.local.commit(&UndoRows { xid: self.xid, branch: id, parts }).await;
         failpoint::reach("proxy.after_local_commit").await;
-        match answers.as_deref() {
-            // The insert failed, so that the commit was not run.
-            Ok([Answer::Error(error)]) => {
-                let error = error.clone();
-                Err(self.refused_by_database(id, error).await)
-            }
-            Ok([Answer::Ok(..), Answer::Ok(_, payload)]) => {
+        match committing {
+            Ok(Committing::Done(answer)) => {
                 self.hint(id, self.primary);
-                Ok(Settlement::Committed(payload.clone()))
+                Ok(Settlement::Committed(answer))
             }
-            // An error as the answer to COMMIT is rare and says little: the database itself is asked.
-            Ok([Answer::Ok(..), Answer::Error(_)]) => {
-                self.undo_locally().await;
-                self.find_out(id).await
+            Ok(Committing::Unsure(answer)) => Ok(Settlement::Committed(answer)),
+            Ok(Committing::Refused(error)) => {
+                self.local.undo_locally().await;
+                self.report_failed(id);
+                Err(SettleError::Database(error))
             }
-            Ok(_) | Err(_) => self.find_out(id).await,
+            Ok(Committing::LostBefore) => {
+                self.report_failed(id);
+                Err(SettleError::Lost)
+            }
+            Ok(Committing::Doubt) | Err(_) => self.find_out(id).await,
         }
     }
 
     /// True of the server that acknowledged the COMMIT, and of no other.
     fn hint(&self, id: BranchId, primary: &str) {
         self.coordinator.settled(self.xid, id, &self.backend.name, primary);
-    }
-
-    async fn refused_by_database(&mut self, id: BranchId, error: ServerError) -> SettleError {
-        self.undo_locally().await;
-        self.report_failed(id);
-        SettleError::Database(error)
-    }
-
-    async fn refused_by_nobody(&mut self, id: BranchId) -> SettleError {
-        self.undo_locally().await;
-        self.report_failed(id);
-        SettleError::Malformed("the server answered an INSERT with rows")
     }
 
     /// COMMIT was sent and its answer lost: only the guard insert can tell, and it decides if nothing else has.
@@ -324,6 +287,32 @@ fn unchanged(found: Result<Option<String>, BackendError>) -> Result<(), SettleEr
 fn refused(error: CallError, registered: &mut bool) -> SettleError {
     *registered = matches!(error, CallError::Unavailable(_));
     SettleError::Call(Box::new(error))
+}
+
+/// The locks: keys of rows, and values of unique keys before and after.
+fn keys(branch: &Branch, after: &AfterImages) -> Vec<LockKey> {
+    let mut keys = BTreeSet::new();
+    let mut add = |table: usize, row: &Captured| {
+        let name = branch.tables[table].name.clone();
+        for key in std::iter::once(&row.key).chain(&row.uniques) {
+            keys.insert(lock_key(&name, key));
+        }
+    };
+    for change in &branch.changes {
+        match change {
+            Change::Updated(table, row) | Change::Deleted(table, row) | Change::Left { table, row, .. } => {
+                add(*table, row);
+            }
+            Change::Moved(table, from, to) => {
+                add(*table, from);
+                add(*table, to);
+            }
+            Change::Resolved(table, rows) => rows.iter().for_each(|row| add(*table, row)),
+            Change::Inserted(..) => {}
+        }
+    }
+    after.iter().for_each(|((table, _), row)| add(*table, row));
+    keys.into_iter().collect()
 }
 
 fn lock_key(table: &str, key: &Canonical) -> LockKey {

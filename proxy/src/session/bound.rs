@@ -1,6 +1,8 @@
 //! Inside a global transaction: every statement is a read, is protected, or is refused.
 
-use super::{Command, End, Failure, Session, Settings, control::Reply, write::Execution};
+use super::{
+    Command, End, Failure, Session, Settings, control::Reply, local::LocalTransaction, write::Execution,
+};
 use crate::{
     branch::{Planner, SettleError, Settlement, Settler},
     wire::{capability, command, packet, scan},
@@ -225,16 +227,16 @@ impl Session {
         let max_allowed_packet = self.settings().await?.max_allowed_packet;
         let primary = self.server.clone().unwrap_or_default();
         let resource = self.resource.clone();
+        let mut local = LocalTransaction { backside: &mut self.backside, commit, max_allowed_packet };
         let mut settler = Settler {
-            backside: &mut self.backside,
+            local: &mut local,
             backend: &resource.backend,
             coordinator: &resource.coordinator,
             primary: &primary,
             xid,
             lock_wait: resource.lock_wait,
-            max_allowed_packet,
         };
-        let settled = Box::pin(settler.settle(branch, commit)).await;
+        let settled = Box::pin(settler.settle(branch)).await;
         Ok(match settled {
             Ok(Settlement::Committed(payload)) => Ok(Some(payload)),
             Ok(Settlement::CommittedUnheard) => Ok(None),

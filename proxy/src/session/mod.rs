@@ -11,6 +11,7 @@ mod echo;
 mod exchange;
 mod failure;
 mod keys;
+mod local;
 mod relay;
 mod settings;
 mod statements;

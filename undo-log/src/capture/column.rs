@@ -88,7 +88,7 @@ impl ColumnKind {
             }
             Self::Text(charset) => format!("CAST(CONVERT((\n{expression}\n) USING {charset}) AS BINARY)"),
             Self::Name => format!("CAST(CAST((\n{expression}\n) AS CHAR CHARACTER SET utf8mb4) AS BINARY)"),
-            Self::Ordinal | Self::Timestamp | Self::Json | Self::Geometry => return None,
+            Self::Ordinal | Self::Timestamp | Self::Json | Self::Geometry | Self::Postgres(_) => return None,
         })
     }
 
