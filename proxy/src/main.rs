@@ -8,6 +8,7 @@ mod branch;
 mod config;
 mod http;
 mod ids;
+mod membership;
 mod metrics;
 mod net;
 mod phase_two;

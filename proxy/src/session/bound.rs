@@ -223,7 +223,7 @@ impl Session {
         branch: crate::branch::Branch,
         commit: &str,
     ) -> Result<Result<Option<Bytes>, (Failure, bool)>, End> {
-        let Some(xid) = self.binding.as_ref().map(|b| b.xid) else { return Err(End::Done) };
+        let Some(xid) = self.membership.binding.as_ref().map(|b| b.xid) else { return Err(End::Done) };
         let max_allowed_packet = self.settings().await?.max_allowed_packet;
         let primary = self.server.clone().unwrap_or_default();
         let resource = self.resource.clone();

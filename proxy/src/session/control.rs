@@ -2,24 +2,20 @@
 //! the client's own character set, flags and form.
 
 use super::{Answer, Command, End, Failure, Session};
-use crate::wire::{
-    capability::{DEPRECATE_EOF, IN_TRANS},
-    command,
-    packet::{self, Reader},
-    params::Param,
-    reply::OkPacket,
+use crate::{
+    membership::{Denied, WRITTEN, Wish},
+    wire::{
+        capability::{DEPRECATE_EOF, IN_TRANS},
+        command,
+        packet::{self, Reader},
+        params::Param,
+        reply::OkPacket,
+    },
 };
-use atone_protocol::{CallError, Xid};
 use atone_undo_log::{
     analyze::{Argument, Class, Control, Unsupported, classify, split},
     sql::{SqlMode, identifier},
 };
-use std::time::Duration;
-
-const DEFAULT_TIMEOUT: Duration = Duration::from_secs(60);
-const LONGEST_TIMEOUT: Duration = Duration::from_secs(600);
-/// How long a rollback is waited for before the answer is `rolling_back`.
-const ROLLBACK_WAIT: Duration = Duration::from_secs(10);
 
 /// How the client is answered.
 pub(super) enum Reply<'a> {
@@ -111,81 +107,30 @@ impl Session {
         function: &str,
         arguments: &[Option<String>],
     ) -> Result<Result<Option<String>, Failure>, End> {
-        let first = arguments.first().cloned().flatten();
-        Ok(match function {
-            "atone_begin" => self.begin(first, arguments.get(1).cloned().flatten()).await?,
-            "atone_xid" => Ok(self.bound_to().map(|x| x.to_string())),
-            "atone_join" => self.join(first).await?,
-            "set" if first.as_deref().is_some_and(|x| !x.is_empty()) => self.join(first).await?,
-            "atone_leave" | "set" => self.leave(),
-            "atone_commit" => self.decide(first, true).await?,
-            _ => self.decide(first, false).await?,
-        })
-    }
-
-    fn bound_to(&self) -> Option<Xid> {
-        self.binding.as_ref().map(|b| b.xid)
-    }
-
-    async fn begin(
-        &mut self,
-        name: Option<String>,
-        timeout: Option<String>,
-    ) -> Result<Result<Option<String>, Failure>, End> {
-        if let Some(bound) = self.bound_to() {
-            return Ok(Err(Failure::misuse(format!(
-                "this session is already in global transaction {bound}; SELECT atone_leave() first"
-            ))));
-        }
-        let timeout = match timeout.map(|t| t.parse::<u64>()) {
-            None => DEFAULT_TIMEOUT,
-            Some(Ok(ms)) if ms > 0 && ms <= LONGEST_TIMEOUT.as_millis() as u64 => Duration::from_millis(ms),
-            Some(_) => return Ok(Err(Failure::misuse("the timeout must be 1 to 600000 milliseconds"))),
+        let first = arguments.first().and_then(Option::as_deref);
+        let wish = Wish::of(function, first);
+        let done = match wish {
+            Wish::Xid => Ok(self.membership.xid()),
+            Wish::Begin | Wish::Join => match self.membership.may_enter(wish, first) {
+                Err(denied) => Err(denied),
+                Ok(Some(xid)) => Ok(Some(xid)),
+                Ok(None) => {
+                    if let Err(failure) = self.enter().await? {
+                        return Ok(Err(failure));
+                    }
+                    let entered = if wish == Wish::Begin {
+                        let timeout = arguments.get(1).and_then(Option::as_deref);
+                        self.membership.begin(first, timeout).await
+                    } else {
+                        self.membership.join(first).await
+                    };
+                    entered.map(Some)
+                }
+            },
+            Wish::Leave => self.membership.leave(self.branch.is_some()),
+            Wish::Commit | Wish::Rollback => return self.decide(first, wish == Wish::Commit).await,
         };
-        if let Err(failure) = self.enter().await? {
-            return Ok(Err(failure));
-        }
-        let xid = crate::ids::xid();
-        match self.resource.coordinator.begin(xid, &name.unwrap_or_default(), timeout).await {
-            Ok(()) => {
-                self.binding = Some(self.resource.bindings.bind(xid));
-                Ok(Ok(Some(xid.to_string())))
-            }
-            Err(error) => Ok(Err(Failure::call(xid, &error))),
-        }
-    }
-
-    async fn join(&mut self, xid: Option<String>) -> Result<Result<Option<String>, Failure>, End> {
-        let xid: Xid = match xid.unwrap_or_default().parse() {
-            Ok(xid) => xid,
-            Err(error) => return Ok(Err(Failure::misuse(error.to_string()))),
-        };
-        match self.bound_to() {
-            Some(bound) if bound == xid => return Ok(Ok(Some(xid.to_string()))),
-            Some(bound) => {
-                let what = format!(
-                    "this session is in global transaction {bound} and cannot join {xid}; SELECT atone_leave() first"
-                );
-                return Ok(Err(Failure::misuse(what)));
-            }
-            None => {}
-        }
-        if let Err(failure) = self.enter().await? {
-            return Ok(Err(failure));
-        }
-        // A finished or unknown xid is refused now; Register would refuse it again.
-        match self.resource.coordinator.status(xid).await {
-            Ok(Some((atone_protocol::TxStatus::Active, _))) => {
-                self.binding = Some(self.resource.bindings.bind(xid));
-                Ok(Ok(Some(xid.to_string())))
-            }
-            Ok(Some((status, reason))) => {
-                let refusal = atone_protocol::Refusal::Finished { status, reason };
-                Ok(Err(Failure::call(xid, &CallError::Refused(refusal))))
-            }
-            Ok(None) => Ok(Err(Failure::call(xid, &CallError::Refused(atone_protocol::Refusal::Unknown)))),
-            Err(error) => Ok(Err(Failure::call(xid, &error))),
-        }
+        Ok(done.map(|xid| xid.map(|x| x.to_string())).map_err(told))
     }
 
     /// What must hold before a session may enter a global transaction.
@@ -213,47 +158,25 @@ impl Session {
         Ok(backend.allow_undo(&account).await.map_err(|e| Failure::backend(&e)))
     }
 
-    fn leave(&mut self) -> Result<Option<String>, Failure> {
-        if self.branch.is_some() {
-            return Err(Failure::misuse("the local transaction has written; COMMIT or ROLLBACK it first"));
-        }
-        Ok(self.binding.take().map(|b| b.xid.to_string()))
-    }
-
     async fn decide(
         &mut self,
-        xid: Option<String>,
+        xid: Option<&str>,
         commit: bool,
     ) -> Result<Result<Option<String>, Failure>, End> {
-        let xid = match (xid.map(|x| x.parse::<Xid>()), self.bound_to()) {
-            (Some(Ok(xid)), _) | (None, Some(xid)) => xid,
-            (Some(Err(error)), _) => return Ok(Err(Failure::misuse(error.to_string()))),
-            (None, None) => {
-                return Ok(Err(Failure::misuse("this session is in no global transaction; give the xid")));
-            }
+        let (xid, own) = match self.membership.to_decide(xid) {
+            Ok(found) => found,
+            Err(denied) => return Ok(Err(told(denied))),
         };
-        let own = self.bound_to() == Some(xid);
         if own && self.branch.is_some() {
             if commit {
-                return Ok(Err(Failure::misuse(
-                    "the local transaction has written; COMMIT or ROLLBACK it first",
-                )));
+                return Ok(Err(Failure::misuse(WRITTEN)));
             }
             // Asked to undo everything: what is not committed locally goes first, before its row locks stand in the
             // way of phase two.
             self.roll_back_locally().await?;
         }
-        let coordinator = &self.resource.coordinator;
-        let answer = if commit {
-            coordinator.commit(xid).await
-        } else {
-            coordinator.rollback(xid, "asked by the application", ROLLBACK_WAIT).await
-        };
-        // After any answer of the coordinator the session is free; only an unknown outcome may be asked for again.
-        if own && !matches!(answer, Err(CallError::Unavailable(_))) {
-            self.binding = None;
-        }
-        Ok(answer.map(|status| Some(status.to_string())).map_err(|e| Failure::call(xid, &e)))
+        let decided = self.membership.decide(xid, commit).await;
+        Ok(decided.map(|status| Some(status.to_string())).map_err(told))
     }
 
     /// Ends the local transaction without the client having said so.
@@ -325,5 +248,14 @@ fn value(argument: &Argument, params: &[Param]) -> Option<String> {
             Param::Text(bytes) | Param::Blob(bytes) => Some(String::from_utf8_lossy(bytes).into_owned()),
             Param::Temporal(_, text) => Some(text.clone()),
         },
+    }
+}
+
+/// What the client is told.
+fn told(denied: Denied) -> Failure {
+    match denied {
+        Denied::Misuse(what) => Failure::misuse(what),
+        Denied::Call(xid, error) => Failure::call(xid, &error),
+        Denied::Backend(error) => Failure::backend(&error),
     }
 }

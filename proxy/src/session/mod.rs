@@ -25,6 +25,7 @@ use crate::{
     app::Resource,
     bindings::Binding,
     branch::Branch,
+    membership::Membership,
     net::Packets,
     wire::{auth::Method, capability, command, greeting, packet, params, scan},
 };
@@ -82,7 +83,7 @@ pub struct Session {
     statements: Statements,
     /// Which server the database connection is to; asked with the first settings.
     server: Option<Arc<str>>,
-    binding: Option<Binding>,
+    membership: Membership,
     branch: Option<Branch>,
     /// The local transaction was rolled back behind the client's back; what every statement is told until it ends it.
     dead: Option<Failure>,
@@ -118,6 +119,7 @@ impl Session {
     pub fn new(resource: Arc<Resource>, connected: Connected) -> Self {
         let Connected { client, database, answer, method, status } = connected;
         let backside = Backside::new(database, answer.capabilities, resource.max_rows, IMAGE_BYTES);
+        let membership = Membership::new(resource.coordinator.clone(), resource.bindings.clone());
         Self {
             resource,
             client,
@@ -127,7 +129,7 @@ impl Session {
             settings: None,
             statements: Statements::default(),
             server: None,
-            binding: None,
+            membership,
             branch: None,
             dead: None,
             real_tables: BTreeSet::new(),
@@ -161,7 +163,7 @@ impl Session {
     async fn next(&mut self, stop: &CancellationToken) -> Result<(), End> {
         self.wait_for_command(stop).await?;
         let Some((length, _)) = packet::header(self.client.arrived()) else { return Ok(()) };
-        if length >= WHOLE_COMMAND && self.binding.is_none() {
+        if length >= WHOLE_COMMAND && self.membership.binding.is_none() {
             return self.relay_large(length).await;
         }
         if length >= packet::MAX_PAYLOAD {
@@ -191,9 +193,9 @@ impl Session {
                     }
                 }
                 () = stop.cancelled(), if idle => return Err(End::Done),
-                () = rolling_back(self.binding.as_ref()), if !idle && self.binding.is_some() => {
+                () = rolling_back(self.membership.binding.as_ref()), if !idle && self.membership.binding.is_some() => {
                     self.roll_back_locally().await?;
-                    if let Some(binding) = &mut self.binding {
+                    if let Some(binding) = &mut self.membership.binding {
                         binding.heard();
                         self.dead = Some(Failure::rolling_back(binding.xid));
                     }
@@ -227,7 +229,7 @@ impl Session {
             },
             None => command,
         };
-        if self.binding.is_some() {
+        if self.membership.binding.is_some() {
             self.dispatch_bound(command).await
         } else {
             self.dispatch_free(command).await
@@ -330,7 +332,7 @@ impl Session {
         if command.code() == command::CHANGE_USER && command.payload.windows(7).any(schema) {
             return self.fail(&Failure::private()).await;
         }
-        (self.binding, self.branch, self.dead, self.settings) = (None, None, None, None);
+        (self.membership.binding, self.branch, self.dead, self.settings) = (None, None, None, None);
         if command.code() == command::RESET_CONNECTION {
             let relayed = self.relay(command).await?;
             if relayed.outcome.error.is_none() {
@@ -411,7 +413,7 @@ impl Session {
     /// whole local transaction, and the next write would then commit by itself, unprotected. ERR packets carry no
     /// status; the answer to a ping does, and leaves the diagnostics alone.
     async fn check_local_transaction(&mut self, code: u16) -> Result<(), End> {
-        if self.binding.is_none() || self.status & capability::IN_TRANS == 0 {
+        if self.membership.binding.is_none() || self.status & capability::IN_TRANS == 0 {
             return Ok(());
         }
         let ping = packet::frames(&[command::PING], 0).0;
