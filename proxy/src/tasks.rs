@@ -1,4 +1,5 @@
-//! Every task of the proxy is started here, has a name, and is waited for at the end.
+//! Every task of the proxy is started here, has a name, and is waited for at the end; but for those of phase two, which
+//! its runner keeps in a set of its own and which end with it.
 
 use std::{future::Future, sync::OnceLock, time::Duration};
 use tokio_util::task::TaskTracker;

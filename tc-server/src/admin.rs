@@ -1,4 +1,4 @@
-//! The HTTP API for people and monitoring: the command line and the console can do nothing that this cannot.
+//! The HTTP API for people and monitoring: the command line can do nothing that this cannot.
 
 mod metrics;
 mod show;

@@ -1,4 +1,5 @@
-//! The one place that spawns: every task has a name, and all of them end before `drain` returns.
+//! The one place that starts tasks (the log has a thread besides). Every task has a name, and all end before `drain`
+//! returns.
 
 use std::future::Future;
 use std::time::Duration;

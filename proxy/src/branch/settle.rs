@@ -1,5 +1,5 @@
 //! The local commit of a branch, in the order that must hold: after images, Register applied, undo record in the
-//! same local transaction, COMMIT, hint.
+//! same local transaction, COMMIT, hint. The first two run side by side where every lock key is known before.
 
 use super::{
     captured::{Branch, Change},
