@@ -21,6 +21,8 @@ pub struct Layout {
     pub fields: Vec<Field>,
     /// The name that its rows are locked under: the topmost partitioned table's.
     pub locked_as: String,
+    /// The table itself is partitioned: its rows are in other tables.
+    pub partitioned: bool,
 }
 
 impl Layout {

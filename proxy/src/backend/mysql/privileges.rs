@@ -1,7 +1,7 @@
 //! What the proxy's account must be able to see. A trigger, routine or foreign key that the catalogue hides from it
 //! would be one whose writes nobody captures, so that the start fails instead.
 
-use super::BackendError;
+use crate::backend::BackendError;
 use mysql_async::{Conn, prelude::Queryable};
 
 const NEEDED: [&str; 8] =
@@ -12,7 +12,7 @@ pub(super) async fn check(conn: &mut Conn, name: &str) -> Result<(), BackendErro
     let grants: Vec<String> = conn
         .query("SHOW GRANTS")
         .await
-        .map_err(|source| BackendError::Database { name: name.to_owned(), source })?;
+        .map_err(|source| BackendError::database(name, source))?;
     let missing = missing(&grants);
     if missing.is_empty() {
         return Ok(());
@@ -22,7 +22,7 @@ pub(super) async fn check(conn: &mut Conn, name: &str) -> Result<(), BackendErro
          GRANT {0} ON *.* TO <the account in url>",
         missing.join(", ")
     );
-    Err(BackendError::Unfit { name: name.to_owned(), what })
+    Err(BackendError::unfit(name, what))
 }
 
 fn missing(grants: &[String]) -> Vec<&'static str> {
