@@ -64,7 +64,7 @@ pub async fn run(config: Config) -> Result<(), String> {
     let (embedded, coordinators) = coordinator(&config).await?;
     let resources = backends
         .values()
-        .map(|b| Announced { name: b.name.clone(), primary: b.sight().primary.to_string() })
+        .map(|b| Announced { name: b.name().to_owned(), primary: b.sight().primary.to_string() })
         .collect();
     let (client, phase_two, driver) = Client::new(ClientOptions {
         coordinators,
@@ -122,10 +122,11 @@ pub async fn run(config: Config) -> Result<(), String> {
         tracing::warn!("some sessions did not end in time; the databases roll them back");
     }
     stop.cancel();
-    tasks::drain(Duration::from_secs(2)).await;
+    // First, because connections to PostgreSQL are tasks that end when they are closed.
     for backend in backends.values() {
         backend.close().await;
     }
+    tasks::drain(Duration::from_secs(2)).await;
     if let Some(embedded) = embedded {
         embedded.stop().await;
     }
@@ -136,10 +137,10 @@ pub async fn run(config: Config) -> Result<(), String> {
 fn refuse_twins(backends: &BTreeMap<String, Arc<Backend>>) -> Result<(), String> {
     let mut seen = BTreeMap::new();
     for backend in backends.values() {
-        if let Some(other) = seen.insert(backend.sight().primary, &backend.name) {
+        if let Some(other) = seen.insert(backend.sight().primary, backend.name()) {
             return Err(format!(
                 "databases '{other}' and '{}' are one server; keep one of them",
-                backend.name
+                backend.name()
             ));
         }
     }
@@ -234,8 +235,9 @@ impl Entrance {
     }
 
     async fn session(&self, socket: TcpStream, stop: CancellationToken) {
-        let name = &self.resource.backend.name;
-        let account = &self.resource.backend.account;
+        let Some(mysql) = self.resource.backend.mysql().cloned() else { return };
+        let name = self.resource.backend.name();
+        let account = self.resource.backend.account();
         let connect = TcpStream::connect((account.host.as_str(), account.port));
         let database = match tokio::time::timeout(CONNECT_LIMIT, connect).await {
             Ok(Ok(database)) => database,
@@ -253,7 +255,7 @@ impl Entrance {
         match tokio::time::timeout(SIGN_IN_LIMIT, door.sign_in(socket, database)).await {
             Ok(Ok(Some(c))) => {
                 let _counted = self.metrics.session();
-                Box::pin(Session::new(self.resource.clone(), c).run(stop)).await;
+                Box::pin(Session::new(self.resource.clone(), mysql, c).run(stop)).await;
             }
             Ok(Ok(None)) => {}
             Ok(Err(error)) => tracing::debug!(resource = %name, %error, "a client did not sign in"),

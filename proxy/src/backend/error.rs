@@ -1,5 +1,7 @@
 //! Why a database could not be asked.
 
+use super::{mysql, postgres};
+
 /// The database could not be asked.
 #[derive(Debug, thiserror::Error)]
 pub enum BackendError {
@@ -42,6 +44,34 @@ impl BackendError {
     /// Of the database of this name.
     pub(super) fn database(name: &str, source: impl Into<Cause>) -> Self {
         Self::Database { name: name.to_owned(), source: source.into() }
+    }
+
+    /// The data is in the way: another try will not mend it. What the database said.
+    pub fn refusal(&self) -> Option<String> {
+        match self {
+            Self::Database { source: Cause::MySql(mysql_async::Error::Server(error)), .. } => {
+                mysql::DATA_ERRORS
+                    .contains(&error.code)
+                    .then(|| format!("{} ({})", error.message, error.code))
+            }
+            Self::Database { source: Cause::Postgres(error), .. } => {
+                error.as_db_error().and_then(postgres::refusal)
+            }
+            _ => None,
+        }
+    }
+
+    /// Keys that are taken, rows that are pointed at or to: another order of steps may mend it.
+    pub fn may_pass_later(&self) -> bool {
+        match self {
+            Self::Database { source: Cause::MySql(mysql_async::Error::Server(error)), .. } => {
+                mysql::ORDER_ERRORS.contains(&error.code)
+            }
+            Self::Database { source: Cause::Postgres(error), .. } => {
+                error.code().is_some_and(|code| postgres::ORDER_ERRORS.contains(&code.code()))
+            }
+            _ => false,
+        }
     }
 
     /// Of a database that is not as it must be.

@@ -8,12 +8,14 @@ mod error;
 mod mysql;
 mod postgres;
 mod primary;
+mod tx;
 
 pub use entry::{Entry, Reference};
 pub use error::{BackendError, Cause};
 pub use mysql::MySql;
 pub use postgres::Postgres;
 pub use primary::Sight;
+pub use tx::Tx;
 
 use crate::config::{Account, Database, Dialect};
 use primary::Server;
@@ -37,16 +39,16 @@ pub struct Backend {
 
 /// What it speaks.
 enum Side {
-    MySql(MySql),
-    Postgres(Postgres),
+    MySql(Arc<MySql>),
+    Postgres(Arc<Postgres>),
 }
 
 impl Backend {
     /// Connects, and creates or checks the schema `atone`.
     pub async fn open(config: &Database, account: Account) -> Result<Self, BackendError> {
         let side = match account.dialect {
-            Dialect::MySql => Side::MySql(MySql::open(&config.name, &account).await?),
-            Dialect::Postgres => Side::Postgres(Postgres::open(&config.name, &account).await?),
+            Dialect::MySql => Side::MySql(MySql::open(&config.name, &account).await?.into()),
+            Dialect::Postgres => Side::Postgres(Postgres::open(&config.name, &account).await?.into()),
         };
         Ok(Self { name: config.name.clone(), account, doubted: Notify::new(), side })
     }
@@ -67,7 +69,7 @@ impl Backend {
     }
 
     /// For sessions that speak MySQL.
-    pub fn mysql(&self) -> Option<&MySql> {
+    pub fn mysql(&self) -> Option<&Arc<MySql>> {
         match &self.side {
             Side::MySql(mysql) => Some(mysql),
             Side::Postgres(_) => None,
@@ -75,7 +77,7 @@ impl Backend {
     }
 
     /// For sessions that speak PostgreSQL.
-    pub fn postgres(&self) -> Option<&Postgres> {
+    pub fn postgres(&self) -> Option<&Arc<Postgres>> {
         match &self.side {
             Side::MySql(_) => None,
             Side::Postgres(postgres) => Some(postgres),
@@ -103,7 +105,10 @@ impl Backend {
         self.look_unless(|_| false).await
     }
 
-    async fn look_unless(&self, unless: impl Fn(&Sight) -> bool + Send + Sync) -> Result<Sight, BackendError> {
+    async fn look_unless(
+        &self,
+        unless: impl Fn(&Sight) -> bool + Send + Sync,
+    ) -> Result<Sight, BackendError> {
         match &self.side {
             Side::MySql(mysql) => mysql.look(unless).await,
             Side::Postgres(postgres) => postgres.look(unless).await,

@@ -86,7 +86,7 @@ impl Catalogue {
     }
 }
 
-async fn read(
+pub(super) async fn read(
     conn: &mut Conn,
     mariadb: bool,
     schema: &str,

@@ -6,6 +6,8 @@ mod grants;
 mod privileges;
 mod schema;
 mod server;
+mod tx;
+mod undo_log;
 mod writers;
 
 use super::{
@@ -15,6 +17,8 @@ use super::{
 use crate::config::Account;
 use catalogue::Catalogue;
 use mysql_async::{Conn, OptsBuilder, Pool, prelude::Queryable};
+pub(super) use tx::{DATA_ERRORS, ORDER_ERRORS, Tx};
+
 use server::{Elsewhere, Pools};
 use std::sync::Arc;
 
@@ -29,6 +33,8 @@ const SETUP: [&str; 2] = [
 /// A MySQL or MariaDB server.
 pub struct MySql {
     name: String,
+    /// The service account's user.
+    user: String,
     options: OptsBuilder,
     mariadb: bool,
     /// Its tables.
@@ -58,7 +64,8 @@ impl MySql {
         let pools = Pools::new(&options, mariadb, &identity);
         let (catalogue, grants) = (Catalogue::new(mariadb), grants::Grants::default());
         let primary = Primary::new(identity, pools);
-        Ok(Self { name: name.to_owned(), options, mariadb, catalogue, grants, primary })
+        let (name, user) = (name.to_owned(), account.user.clone());
+        Ok(Self { name, user, options, mariadb, catalogue, grants, primary })
     }
 
     /// What a connection asks to learn on which server it is.

@@ -9,10 +9,8 @@ const NEEDED: [&str; 8] =
 
 /// Fails when a privilege on everything (`*.*`) is missing.
 pub(super) async fn check(conn: &mut Conn, name: &str) -> Result<(), BackendError> {
-    let grants: Vec<String> = conn
-        .query("SHOW GRANTS")
-        .await
-        .map_err(|source| BackendError::database(name, source))?;
+    let grants: Vec<String> =
+        conn.query("SHOW GRANTS").await.map_err(|source| BackendError::database(name, source))?;
     let missing = missing(&grants);
     if missing.is_empty() {
         return Ok(());

@@ -1,8 +1,6 @@
 //! Which MySQL or MariaDB server it is, and our connections to exactly that one.
 
-use super::{
-    BackendError, Cause, MySql, Primary, Server, connected, privileges, schema,
-};
+use super::{BackendError, Cause, MySql, Primary, Server, connected, privileges, schema};
 use crate::backend::Sight;
 use mysql_async::{Conn, OptsBuilder, Pool, PoolConstraints, PoolOpts, prelude::Queryable};
 use std::sync::Arc;
@@ -25,7 +23,7 @@ const MARIADB: &str = "SELECT CONCAT_WS(':', @@hostname, @@port, @@server_id, @@
 
 /// The connections of the service account to one server.
 #[derive(Clone)]
-pub(super) struct Pools {
+pub struct Pools {
     /// For transactions; a connection is reset after each use.
     pub transactions: Pool,
     /// For single statements, most of them questions to the catalogue.
@@ -64,9 +62,9 @@ impl Server for MySql {
         let refused = match check(&mut conn, &self.name).await {
             Ok(()) => None,
             Err(BackendError::Unfit { what, .. }) => Some(what),
-            Err(BackendError::Database { source: Cause::MySql(mysql_async::Error::Server(error)), .. }) => {
-                Some(error.to_string())
-            }
+            Err(BackendError::Database {
+                source: Cause::MySql(mysql_async::Error::Server(error)), ..
+            }) => Some(error.to_string()),
             Err(error @ BackendError::Database { .. }) => return Err(error),
             Err(error @ (BackendError::Timeout(_) | BackendError::Elsewhere(_))) => Some(error.to_string()),
         };
