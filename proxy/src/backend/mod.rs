@@ -14,6 +14,8 @@ pub use entry::{Entry, Reference};
 pub use error::{BackendError, Cause};
 pub use mysql::MySql;
 pub use postgres::Postgres;
+#[cfg(test)]
+pub(crate) use postgres::tests as scratch;
 pub use primary::Sight;
 pub use tx::Tx;
 

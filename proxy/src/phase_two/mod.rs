@@ -6,6 +6,8 @@ mod guard;
 mod restore;
 mod runner;
 mod sweep;
+#[cfg(test)]
+mod tests;
 mod under_way;
 
 pub use guard::{Probe, resolve};

@@ -108,3 +108,62 @@ fn a_record_whose_moves_contradict_its_rows_is_damaged() {
     let left: Vec<Option<Row>> = record.rows.iter().map(|r| r.after.clone()).collect();
     assert!(steps(&record, &left)[0].contains("Damaged"));
 }
+
+/// A table of PostgreSQL, with names that need quotes.
+fn postgres_table() -> Table {
+    let column =
+        |name: &str, kind: &str| Column { name: name.into(), kind: ColumnKind::Postgres(kind.into()) };
+    Table {
+        schema: "s".into(),
+        name: "T\"".into(),
+        columns: vec![
+            column("id", "pg_catalog.int8"),
+            column("V", "\"public\".\"mood\""),
+            column("w", "pg_catalog.text"),
+        ],
+        ..table()
+    }
+}
+
+#[test]
+fn values_of_postgresql_are_parameters() {
+    let row = |v: Option<&[u8]>| Row(vec![Some(b"\0\x01".to_vec()), v.map(<[u8]>::to_vec), None]);
+    let (was, is) = (row(Some(b"glad")), row(None));
+    let touched = |after: &Option<Row>| Touched {
+        table: 0,
+        key: vec![b"\0\x01".to_vec()],
+        canonical: Vec::new(),
+        shown: "1".into(),
+        after: after.clone(),
+    };
+    let mut undone = Vec::new();
+    for (before, after) in
+        [(Some(&was), Some(&is)), (Some(&was), None), (None, Some(&is)), (Some(&is), Some(&is))]
+    {
+        let after = after.cloned();
+        let record = UndoRecord {
+            tables: vec![Shape::of(&postgres_table())],
+            rows: vec![touched(&after)],
+            changes: vec![Change { row: 0, before: before.cloned(), moved_to: None }],
+        };
+        let Verdict::Undo(steps) = reverse(&record, &[postgres_table()], &[after]) else { panic!() };
+        undone.extend(steps.into_iter().map(|s| (s.sql, s.params)));
+    }
+    let (id, glad) = (Some(b"\0\x01".to_vec()), Some(b"glad".to_vec()));
+    assert_eq!(
+        undone,
+        [
+            (
+                "UPDATE \"s\".\"T\"\"\" SET \"V\" = $1::\"public\".\"mood\" WHERE \"id\" = $2::pg_catalog.int8".into(),
+                vec![glad.clone(), id.clone()]
+            ),
+            (
+                "INSERT INTO \"s\".\"T\"\"\" (\"id\", \"V\", \"w\") OVERRIDING SYSTEM VALUE \
+                 VALUES ($1::pg_catalog.int8, $2::\"public\".\"mood\", $3::pg_catalog.text)"
+                    .into(),
+                vec![id.clone(), glad, None]
+            ),
+            ("DELETE FROM \"s\".\"T\"\"\" WHERE \"id\" = $1::pg_catalog.int8".into(), vec![id]),
+        ]
+    );
+}

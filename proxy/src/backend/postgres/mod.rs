@@ -7,6 +7,8 @@ mod keys;
 mod pool;
 mod schema;
 mod server;
+#[cfg(test)]
+pub(crate) mod tests;
 mod tx;
 mod undo_log;
 
