@@ -238,7 +238,7 @@ async fn a_guard_waits_for_an_open_branch_and_ends_a_dead_one() {
     let world = World::new(
         "guards",
         "CREATE TABLE t (id int PRIMARY KEY, v int); INSERT INTO t VALUES (1, 1), (2, 1);
-        DROP ROLE IF EXISTS atone_app; CREATE ROLE atone_app LOGIN; GRANT ALL ON t TO atone_app",
+        DROP ROLE IF EXISTS atone_app; CREATE ROLE atone_app LOGIN PASSWORD 'atone'; GRANT ALL ON t TO atone_app",
     )
     .await;
     let probe = async |number| resolve(&world.backend, xid(), BranchId::new(number)).await.unwrap().0;

@@ -2,7 +2,7 @@
 //! it must be there, since it came from that other.
 
 use super::BackendError;
-use tokio_postgres::{Client, Error, types::Type};
+use tokio_postgres::{Client, Error, error::SqlState, types::Type};
 
 /// Applications insert their undo records themselves, in their own local transactions, and may do nothing else. A row's
 /// number is made by the proxy: a sequence would show in the application's lastval(). Records are compressed already.
@@ -42,22 +42,21 @@ const PRIVILEGES: &str = "SELECT has_schema_privilege('public', 'atone', 'USAGE'
     OR has_table_privilege('public', 'atone.resource', 'SELECT, INSERT, UPDATE, DELETE, TRUNCATE') \
     OR has_schema_privilege('public', 'atone', 'CREATE')";
 
-/// Creates or checks everything, and records the resource's name.
+/// Creates or checks everything, on a connection that is of no use after an error, and records the resource's name.
 pub(super) async fn prepare(client: &Client, name: &str) -> Result<(), BackendError> {
     let database = |error| BackendError::database(name, error);
     if !is_there(client).await.map_err(database)? {
-        if let Err(error) = create(client).await {
-            let _ = client.batch_execute("ROLLBACK").await;
-            let Some(said) = error.as_db_error() else { return Err(database(error)) };
-            return Err(BackendError::unfit(
-                name,
-                format!(
-                    "the schema atone cannot be created ({}). Let a DBA run: GRANT CREATE ON DATABASE <this database> \
-                     TO <the account in url>",
+        create(client).await.map_err(|error| match error.as_db_error() {
+            Some(said) if *said.code() == SqlState::INSUFFICIENT_PRIVILEGE => {
+                let what = format!(
+                    "the schema atone cannot be created ({}). Let a DBA run: GRANT CREATE ON DATABASE <the database in \
+                     url> TO <the account in url>",
                     said.message()
-                ),
-            ));
-        }
+                );
+                BackendError::unfit(name, what)
+            }
+            _ => database(error),
+        })?;
     }
     // Two names for one database would split its lock space.
     let insert = "INSERT INTO atone.resource (one, name) VALUES (1, $1::text) ON CONFLICT DO NOTHING";

@@ -7,7 +7,7 @@ use crate::config::{Account, Dialect};
 use std::sync::Arc;
 use tokio_postgres::{Client, Config, NoTls, config::Host};
 
-/// A database of its own, dropped by the next test of this name.
+/// A database of its own with a service account that can do what it must and no more; dropped by the next test of this name.
 pub(crate) struct Scratch {
     pub account: Account,
     pub client: Client,
@@ -21,6 +21,15 @@ impl Scratch {
         let database = format!("atone_test_{name}");
         server.batch_execute(&format!("DROP DATABASE IF EXISTS {database} WITH (FORCE)")).await.unwrap();
         server.batch_execute(&format!("CREATE DATABASE {database}")).await.unwrap();
+        let user = format!("atone_service_{name}");
+        server
+            .batch_execute(&format!(
+                "DROP ROLE IF EXISTS {user}; CREATE ROLE {user} LOGIN PASSWORD 'atone'; \
+                 GRANT pg_read_all_data, pg_write_all_data, pg_read_all_stats, pg_signal_backend TO {user}; \
+                 GRANT CREATE ON DATABASE {database} TO {user}"
+            ))
+            .await
+            .unwrap();
         config.dbname(&database);
         let [Host::Tcp(host)] = config.get_hosts() else { panic!("a host name") };
         let account = Account {
@@ -28,8 +37,8 @@ impl Scratch {
             database,
             host: host.clone(),
             port: config.get_ports().first().copied().unwrap_or(5432),
-            user: config.get_user().unwrap().to_owned(),
-            password: String::from_utf8_lossy(config.get_password().unwrap_or_default()).into_owned(),
+            user,
+            password: "atone".into(),
         };
         Self { client: client(&config).await, account }
     }
@@ -41,7 +50,8 @@ impl Scratch {
     /// Another connection of this user to the database.
     pub async fn another(&self, user: &str) -> Client {
         let mut config = Config::new();
-        config.host(&self.account.host).port(self.account.port).dbname(&self.account.database).user(user);
+        config.host(&self.account.host).port(self.account.port).dbname(&self.account.database);
+        config.user(user).password("atone");
         client(&config).await
     }
 
@@ -159,13 +169,18 @@ async fn tables_are_described_or_refused_with_the_reason() {
 async fn the_start_creates_once_and_names_what_is_wrong() {
     let scratch = Scratch::new("start").await;
     let open = |name| Postgres::open(name, &scratch.account);
+    let create = format!("CREATE ON DATABASE {}", scratch.account.database);
+    scratch.run(&format!("REVOKE {create} FROM {}", scratch.account.user)).await;
+    let Err(BackendError::Unfit { what, .. }) = open("shop").await else { panic!() };
+    assert!(what.contains("cannot be created (permission denied"), "{what}");
+    scratch.run(&format!("GRANT {create} TO {}", scratch.account.user)).await;
     let (one, two) = tokio::join!(open("shop"), open("shop"));
     let (one, two) = (one.unwrap(), two.unwrap());
     assert_eq!(one.primary.sight().primary, two.primary.sight().primary);
     let Err(BackendError::Unfit { what, .. }) = open("other").await else { panic!() };
     assert!(what.contains("already known as 'shop'"), "{what}");
 
-    scratch.run("DROP ROLE IF EXISTS atone_weak; CREATE ROLE atone_weak LOGIN; GRANT pg_read_all_data TO atone_weak").await;
+    scratch.run("DROP ROLE IF EXISTS atone_weak; CREATE ROLE atone_weak LOGIN PASSWORD 'atone'; GRANT pg_read_all_data TO atone_weak").await;
     let account = Account { user: "atone_weak".into(), ..scratch.account.clone() };
     let Err(BackendError::Unfit { what, .. }) = Postgres::open("shop", &account).await else { panic!() };
     assert!(
