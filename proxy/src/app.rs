@@ -67,7 +67,7 @@ pub async fn run(config: Config) -> Result<(), String> {
     let (embedded, coordinators) = coordinator(&config).await?;
     let resources = backends
         .values()
-        .map(|b| Announced { name: b.name.clone(), primary: b.sight().primary.to_string() })
+        .map(|b| Announced { name: b.name().to_owned(), primary: b.sight().primary.to_string() })
         .collect();
     let (client, phase_two, driver) = Client::new(ClientOptions {
         coordinators,
@@ -129,10 +129,11 @@ pub async fn run(config: Config) -> Result<(), String> {
         tracing::warn!("some sessions did not end in time; the databases roll them back");
     }
     stop.cancel();
-    tasks::drain(Duration::from_secs(2)).await;
+    // First, because connections to PostgreSQL are tasks that end when they are closed.
     for backend in backends.values() {
         backend.close().await;
     }
+    tasks::drain(Duration::from_secs(2)).await;
     if let Some(embedded) = embedded {
         embedded.stop().await;
     }
@@ -143,10 +144,10 @@ pub async fn run(config: Config) -> Result<(), String> {
 fn refuse_twins(backends: &BTreeMap<String, Arc<Backend>>) -> Result<(), String> {
     let mut seen = BTreeMap::new();
     for backend in backends.values() {
-        if let Some(other) = seen.insert(backend.sight().primary, &backend.name) {
+        if let Some(other) = seen.insert(backend.sight().primary, backend.name()) {
             return Err(format!(
                 "databases '{other}' and '{}' are one server; keep one of them",
-                backend.name
+                backend.name()
             ));
         }
     }
@@ -242,15 +243,15 @@ impl Entrance {
     }
 
     async fn session(&self, socket: TcpStream, stop: CancellationToken) {
-        match self.resource.backend.account.dialect {
+        match self.resource.backend.account().dialect {
             Dialect::MySql => self.mysql(socket, stop).await,
             Dialect::Postgres => self.postgres(socket, stop).await,
         }
     }
 
     async fn postgres(&self, socket: TcpStream, stop: CancellationToken) {
-        let name = &self.resource.backend.name;
-        let account = &self.resource.backend.account;
+        let name = self.resource.backend.name();
+        let account = self.resource.backend.account();
         // Latency matters more than full segments; a failure only costs speed.
         let _ = socket.set_nodelay(true);
         let door = postgres::Door {
@@ -273,8 +274,9 @@ impl Entrance {
     }
 
     async fn mysql(&self, socket: TcpStream, stop: CancellationToken) {
-        let name = &self.resource.backend.name;
-        let account = &self.resource.backend.account;
+        let Some(mysql) = self.resource.backend.mysql().cloned() else { return };
+        let name = self.resource.backend.name();
+        let account = self.resource.backend.account();
         let connect = TcpStream::connect((account.host.as_str(), account.port));
         let database = match tokio::time::timeout(CONNECT_LIMIT, connect).await {
             Ok(Ok(database)) => database,
@@ -292,7 +294,7 @@ impl Entrance {
         match tokio::time::timeout(SIGN_IN_LIMIT, door.sign_in(socket, database)).await {
             Ok(Ok(Some(c))) => {
                 let _counted = self.metrics.session();
-                Box::pin(Session::new(self.resource.clone(), c).run(stop)).await;
+                Box::pin(Session::new(self.resource.clone(), mysql, c).run(stop)).await;
             }
             Ok(Ok(None)) => {}
             Ok(Err(error)) => tracing::debug!(resource = %name, %error, "a client did not sign in"),

@@ -80,6 +80,8 @@ pub struct Session {
     passing: (usize, usize),
     /// Relaying: bytes that have come and may be passed on.
     free: (usize, usize),
+    /// A statement under way may define tables anew.
+    defines: bool,
     /// Statements were run that no Sync has followed yet.
     unsynced: bool,
     /// The server's transaction status, as of the last ReadyForQuery.
@@ -126,6 +128,7 @@ impl Session {
             pending: Pending::default(),
             passing: (0, 0),
             free: (0, 0),
+            defines: false,
             unsynced: false,
             status,
             block: false,
@@ -153,7 +156,7 @@ impl Session {
             }
         };
         if let End::Broken(error) = end {
-            tracing::debug!(resource = %self.resource.backend.name, %error, "a session broke");
+            tracing::debug!(resource = %self.resource.backend.name(), %error, "a session broke");
         }
         // A branch that was not settled is rolled back by the server when its connection ends.
         let _ = self.client.write(&self.answer).await;
@@ -221,6 +224,7 @@ impl Session {
                     return Ok(true);
                 }
                 self.statements.note(tag, body);
+                self.defines |= tag != b'B' && statements::may_define(body);
             }
             self.pending.sent(tag);
             self.passing.0 = length;
@@ -248,6 +252,12 @@ impl Session {
                 };
                 let body = &message[HEADER..];
                 if tag == b'Z' {
+                    if std::mem::take(&mut self.defines)
+                        && let Some(backend) = self.resource.backend.postgres()
+                    {
+                        // Other sessions are not to wait for the catalogue to be asked again by itself.
+                        backend.forget_tables();
+                    }
                     self.status = body.first().copied().unwrap_or(IDLE);
                 } else {
                     self.parameters.extend(parameter(body));

@@ -2,7 +2,7 @@
 
 use crate::wire::{
     postgres::{Bind, Parse},
-    scan::mentions_atone,
+    scan::{first_word, mentions_atone},
 };
 use atone_undo_log::postgres::{Class, classify};
 use std::{
@@ -192,4 +192,12 @@ impl Statements {
     pub fn clear(&mut self) {
         *self = Self { lax_strings: self.lax_strings, ..Self::default() };
     }
+}
+
+/// May a text (behind the name of a Parse, or alone) define tables? By its first words only: a second is soon over.
+pub(super) fn may_define(body: &[u8]) -> bool {
+    body.splitn(3, |b| *b == 0).any(|text| {
+        let word = first_word(text);
+        [&b"CREATE"[..], b"ALTER", b"DROP"].iter().any(|w| word.eq_ignore_ascii_case(w))
+    })
 }

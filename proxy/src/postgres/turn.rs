@@ -327,7 +327,7 @@ impl Session {
             // An error came first.
             return Ok(());
         }
-        tracing::debug!(resource = %self.resource.backend.name, message = failure.sentence(), "refused");
+        tracing::debug!(resource = %self.resource.backend.name(), message = failure.sentence(), "refused");
         self.answer.extend(failure.message("ERROR"));
         self.fail_locally().await
     }

@@ -133,7 +133,7 @@ impl Session {
         let resource = self.resource.clone();
         let write =
             resource.analyses.get(text, settings.mode, || analyze_write(text, settings.mode).map(Arc::new));
-        let planner = Planner { backend: &resource.backend, settings };
+        let planner = Planner { mysql: &self.mysql, settings };
         planner.plan(Statement { sql, write: write?, params }).await
     }
 
