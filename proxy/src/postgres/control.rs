@@ -153,7 +153,7 @@ impl Session {
             Err(error) => return Ok(Err(Failure::backend(&error))),
         }
         // Before anything else of this session is heard by the coordinator.
-        resource.coordinator.sees(&backend.name(), &self.server);
+        resource.coordinator.sees(backend.name(), &self.server);
         Ok(Ok(()))
     }
 

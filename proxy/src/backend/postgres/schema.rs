@@ -45,19 +45,19 @@ const PRIVILEGES: &str = "SELECT has_schema_privilege('public', 'atone', 'USAGE'
 /// Creates or checks everything, and records the resource's name.
 pub(super) async fn prepare(client: &Client, name: &str) -> Result<(), BackendError> {
     let database = |error| BackendError::database(name, error);
-    if !is_there(client).await.map_err(database)? {
-        if let Err(error) = create(client).await {
-            let _ = client.batch_execute("ROLLBACK").await;
-            let Some(said) = error.as_db_error() else { return Err(database(error)) };
-            return Err(BackendError::unfit(
-                name,
-                format!(
-                    "the schema atone cannot be created ({}). Let a DBA run: GRANT CREATE ON DATABASE <this database> \
-                     TO <the account in url>",
-                    said.message()
-                ),
-            ));
-        }
+    if !is_there(client).await.map_err(database)?
+        && let Err(error) = create(client).await
+    {
+        let _ = client.batch_execute("ROLLBACK").await;
+        let Some(said) = error.as_db_error() else { return Err(database(error)) };
+        return Err(BackendError::unfit(
+            name,
+            format!(
+                "the schema atone cannot be created ({}). Let a DBA run: GRANT CREATE ON DATABASE <this database> \
+                 TO <the account in url>",
+                said.message()
+            ),
+        ));
     }
     // Two names for one database would split its lock space.
     let insert = "INSERT INTO atone.resource (one, name) VALUES (1, $1::text) ON CONFLICT DO NOTHING";
