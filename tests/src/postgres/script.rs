@@ -3,8 +3,8 @@
 //! A line is a message of the client, named as in the protocol: `Q text` and `S` (Sync) wait for ReadyForQuery, `q text`
 //! and `s` do not; `P name [types] text`, `B portal name a | b > 1` (a value of `\N` is NULL, `x:00ff` is binary; after
 //! `>` the formats of the results), `D S name`, `D P portal`, `C S name`, `E portal limit`, `H` (Flush); `d text` and
-//! `x 00ff` are CopyData, `c` CopyDone, `f why` CopyFail. `-` is the empty name. `< A` waits for a message. A line that
-//! begins with a digit is said by that session; the first is 1. `X` is Terminate.
+//! `x 00ff` are CopyData, `c` CopyDone, `f why` CopyFail. `-` is the empty name. `< A` waits for a message, `<` for the
+//! end. A line that begins with a digit is said by that session; the first is 1. `X` is Terminate.
 
 use super::message::{self, Message, Parameter};
 use super::raw::Raw;
@@ -35,7 +35,10 @@ pub async fn play(script: &str, connect: impl AsyncFn() -> Result<Raw>) -> Resul
 async fn say(session: &mut Raw, line: &str) -> Result<Vec<Message>> {
     let (word, rest) = line.split_once(' ').unwrap_or((line, ""));
     if word == "<" {
-        return session.until(*rest.as_bytes().first().or_fail("< what?")?).await;
+        return match rest.as_bytes().first() {
+            Some(kind) => session.until(*kind).await,
+            None => session.closed().await,
+        };
     }
     if word == "X" {
         session.send(&message::message(b'X', b"")).await?;
@@ -69,7 +72,7 @@ fn unnamed(name: &str) -> &str {
 }
 
 fn parse(rest: &str) -> Result<Vec<u8>> {
-    let (name, mut text) = rest.split_once(' ').or_fail(rest)?;
+    let (name, mut text) = rest.split_once(' ').unwrap_or((rest, ""));
     let mut types = Vec::new();
     if let Some((list, after)) = text.strip_prefix('[').and_then(|rest| rest.split_once("] ")) {
         types = list.split(',').map(|kind| kind.parse().or_fail(kind)).collect::<Result<_>>()?;
