@@ -36,6 +36,14 @@ impl From<mysql_async::Error> for Failure {
     }
 }
 
+impl From<tokio_postgres::Error> for Failure {
+    fn from(error: tokio_postgres::Error) -> Self {
+        // The driver's own words leave out what the server said.
+        let told = error.as_db_error().map(|error| format!("{} {}", error.code().code(), error.message()));
+        Self(format!("database: {}", told.unwrap_or_else(|| error.to_string())))
+    }
+}
+
 /// Puts "what was tried" in front of an error.
 pub trait Context<T> {
     /// The value, or a failure that starts with what was tried.

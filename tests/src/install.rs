@@ -4,9 +4,11 @@
 //! that is kept lies in one cache folder outside the repository, so that a second clone finds it.
 
 pub mod apt;
+pub mod chroot;
 pub mod drivers;
 pub mod mariadb;
 pub mod mysql;
+pub mod postgres;
 
 use crate::{Context, Failure, Result};
 use std::fs::{self, File};

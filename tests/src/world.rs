@@ -42,6 +42,7 @@ impl World {
         match kind {
             Kind::Maria => &self.accounts,
             Kind::MySql => &self.orders,
+            Kind::Pg15 | Kind::Pg18 => panic!("{kind:?} is in the other world"),
         }
     }
 

@@ -256,6 +256,5 @@ fn told(denied: Denied) -> Failure {
     match denied {
         Denied::Misuse(what) => Failure::misuse(what),
         Denied::Call(xid, error) => Failure::call(xid, &error),
-        Denied::Backend(error) => Failure::backend(&error),
     }
 }

@@ -98,6 +98,7 @@ pub(super) async fn version(database: &Database) -> Result<String> {
     let name = match database.kind() {
         Kind::Maria => "MariaDB",
         Kind::MySql => "MySQL",
+        Kind::Pg15 | Kind::Pg18 => "PostgreSQL",
     };
     Ok(format!("{name} {}", version.split('-').next().unwrap_or_default()))
 }

@@ -1,56 +1,9 @@
-//! MySQL 9, in a folder of its own.
-//!
-//! Debian stable carries no MySQL, and its packages clash with MariaDB's. So a minimal Debian unstable that holds
-//! MySQL's server and client is built once with debootstrap, and its programs run by chroot. Nothing is mounted.
+//! MySQL 9, in a Debian folder of its own.
 
-use super::{apt, is_root, once, program, run, step};
-use crate::{Context, Failure, Result};
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use super::chroot::Chroot;
+use crate::Result;
 
-/// Where data folders lie, inside the chroot.
-const SERVERS: &str = "srv";
-
-/// The Debian folder that MySQL lives in.
-#[derive(Clone)]
-pub struct Chroot(PathBuf);
-
-impl Chroot {
-    /// Finds or builds it. Building takes a minute and needs root.
-    pub fn find() -> Result<Self> {
-        if !is_root() {
-            let text = "MySQL 9 runs in a chroot, which only root may enter: run this as root";
-            return Err(Failure::new(text));
-        }
-        once("mysql-9", build).map(Self)
-    }
-
-    /// A command that runs inside.
-    pub fn command(&self, program: &str) -> Command {
-        let mut command = Command::new("chroot");
-        command.arg(&self.0).arg(program);
-        command
-    }
-
-    /// The folder for servers' data as this process sees it.
-    pub fn outside(&self, name: &str) -> PathBuf {
-        self.0.join(SERVERS).join(name)
-    }
-
-    /// The same folder as a program in the chroot sees it.
-    pub fn inside(&self, name: &str) -> PathBuf {
-        Path::new("/").join(SERVERS).join(name)
-    }
-}
-
-fn build(dir: &Path) -> Result<()> {
-    let debootstrap = program("debootstrap", &["debootstrap"])?;
-    let mirror = apt::mirror()?;
-    step("building a Debian folder with MySQL 9 (once, about a minute)");
-    let mut command = Command::new(debootstrap);
-    command.args(["--variant=minbase", "--include=mysql-server-core,mysql-client-core", "sid"]);
-    run(command.arg(dir).arg(mirror).env("DEBIAN_FRONTEND", "noninteractive"))
-        .or_fail("debootstrap could not build it (its log: debootstrap/debootstrap.log in the folder)")?;
-    // The packages are installed; their archives only take space.
-    run(Command::new("chroot").arg(dir).args(["apt-get", "clean"])).map(drop)
+/// Finds or builds the folder.
+pub fn chroot() -> Result<Chroot> {
+    Chroot::find("mysql-9", "MySQL 9", &["mysql-server-core", "mysql-client-core"])
 }

@@ -214,7 +214,7 @@ fn toml(
         None => format!("coordinator_http = \"127.0.0.1:{}\"\n", listeners.coordinator_http),
     };
     for (kind, port) in databases {
-        let (name, url) = (kind.resource(), Database::url_at(*port));
+        let (name, url) = (kind.resource(), Database::url_at(*kind, *port));
         let port = listeners.databases[kind];
         let _ = write!(
             text,

@@ -1,5 +1,6 @@
-//! A private database server of either kind, with the users that the tests know.
+//! A private database server of any kind, with the users that the tests know.
 
+use super::postgres::SHOP;
 use super::process::Process;
 use super::scratch::Scratch;
 use crate::{Result, install};
@@ -15,24 +16,33 @@ pub const SERVICE: (&str, &str) = ("service", "secret");
 /// The application's account: all rights on schemas whose names start with `shop`, none elsewhere.
 pub const APP: (&str, &str) = ("app", "app-password");
 
-/// The two kinds of server.
+/// The kinds of server.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, PartialOrd, Ord)]
 pub enum Kind {
     /// MariaDB of the distribution.
     Maria,
     /// MySQL 9.
     MySql,
+    /// PostgreSQL of the distribution.
+    Pg15,
+    /// The newest PostgreSQL.
+    Pg18,
 }
 
 impl Kind {
-    /// Both, in the order in which the tests go through them.
+    /// Those that speak MySQL's protocol, in the order in which the tests go through them.
     pub const ALL: [Self; 2] = [Self::MySql, Self::Maria];
+
+    /// Those that speak PostgreSQL's.
+    pub const POSTGRES: [Self; 2] = [Self::Pg15, Self::Pg18];
 
     /// The resource name that the tests' proxies give it: the order database is MySQL, the account database MariaDB.
     pub fn resource(self) -> &'static str {
         match self {
             Self::Maria => "accounts",
             Self::MySql => "orders",
+            Self::Pg15 => "ledger",
+            Self::Pg18 => "archive",
         }
     }
 }
@@ -63,7 +73,8 @@ pub(super) type Run = dyn Fn() -> Result<Process> + Send + Sync;
 /// How its command line client is run.
 pub(super) enum Client {
     Maria(std::path::PathBuf),
-    MySql(install::mysql::Chroot),
+    MySql(install::chroot::Chroot),
+    Postgres(install::postgres::Programs),
 }
 
 impl Database {
@@ -77,6 +88,7 @@ impl Database {
         match kind {
             Kind::Maria => super::Maria::start_with(durability),
             Kind::MySql => super::MySql::start_with(durability),
+            Kind::Pg15 | Kind::Pg18 => super::Postgres::start_with(kind, durability),
         }
     }
 
@@ -97,12 +109,24 @@ impl Database {
 
     /// Kills it like a power cut would; `restart` brings it back with what was on disk.
     pub fn kill9(&mut self) {
-        self.process.kill9();
+        match self.kind {
+            Kind::Maria | Kind::MySql => self.process.kill9(),
+            Kind::Pg15 | Kind::Pg18 => self.process.kill9_family(),
+        }
+    }
+
+    /// Asks it to end, and waits until it has, whoever is connected.
+    fn stop(&mut self) -> Result<()> {
+        match self.kind {
+            Kind::Maria | Kind::MySql => self.process.stop().map(drop),
+            // SIGTERM would wait for the clients to leave.
+            Kind::Pg15 | Kind::Pg18 => self.process.stop_by("INT").map(drop),
+        }
     }
 
     /// Starts it again on the same port and folder.
     pub fn restart(&mut self) -> Result<()> {
-        self.process.kill9();
+        self.kill9();
         self.process = (self.run)()?;
         Ok(())
     }
@@ -110,11 +134,14 @@ impl Database {
     /// Another server, with the data that this one has now; this one is started anew for it. What is committed here
     /// from now on is not there, as after a failover that lost it.
     pub fn twin(&mut self) -> Result<Self> {
-        self.process.stop()?;
+        self.stop()?;
         let data = self.dir.join("data");
         let twin = match self.kind {
             Kind::Maria => super::Maria::start_from(&data, Durability::Lazy, &[]),
             Kind::MySql => super::MySql::start_from(&data, Durability::Lazy, &[]),
+            kind @ (Kind::Pg15 | Kind::Pg18) => {
+                super::Postgres::start_from(kind, &data, Durability::Lazy, &[])
+            }
         };
         self.process = (self.run)()?;
         twin
@@ -127,12 +154,16 @@ impl Database {
 
     /// The address that a proxy's configuration needs, with the service account.
     pub fn url(&self) -> String {
-        Self::url_at(self.port)
+        Self::url_at(self.kind, self.port)
     }
 
     /// The same for a server that is reached by another port.
-    pub fn url_at(port: u16) -> String {
-        format!("mysql://{}:{}@127.0.0.1:{port}", SERVICE.0, SERVICE.1)
+    pub fn url_at(kind: Kind, port: u16) -> String {
+        let (user, password) = SERVICE;
+        match kind {
+            Kind::Maria | Kind::MySql => format!("mysql://{user}:{password}@127.0.0.1:{port}"),
+            Kind::Pg15 | Kind::Pg18 => format!("postgres://{user}:{password}@127.0.0.1:{port}/{SHOP}"),
+        }
     }
 
     /// The vendor's command line client, without arguments yet.
@@ -140,6 +171,7 @@ impl Database {
         match &self.client {
             Client::Maria(path) => Command::new(path),
             Client::MySql(chroot) => chroot.command("mysql"),
+            Client::Postgres(programs) => programs.client("psql"),
         }
     }
 }
@@ -154,6 +186,8 @@ pub(super) fn common_flags(port: u16, dir: &Path, durability: Durability) -> Vec
     let own = [
         "--no-defaults".to_owned(),
         format!("--datadir={dir}/data"),
+        // Servers that share /tmp now and then meet there.
+        format!("--tmpdir={dir}"),
         format!("--socket={dir}/socket"),
         format!("--pid-file={dir}/pid"),
         format!("--port={port}"),

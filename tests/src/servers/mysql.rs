@@ -4,7 +4,7 @@ use super::database::{Client, Database, Durability, Kind, common_flags, copy, gr
 use super::ports;
 use super::process::Process;
 use super::scratch::{Scratch, unique};
-use crate::install::{self, mysql::Chroot};
+use crate::install::{self, chroot::Chroot};
 use crate::{Context, Result};
 use std::path::Path;
 
@@ -31,14 +31,14 @@ impl MySql {
 
     fn start_as(durability: Durability, flags: &[&str]) -> Result<Database> {
         let flags: Vec<String> = flags.iter().map(|flag| (*flag).to_owned()).collect();
-        let chroot = Chroot::find()?;
+        let chroot = install::mysql::chroot()?;
         Self::start_from(&template(&chroot)?.join("data"), durability, &flags)
     }
 
     /// Starts one on a copy of this data folder.
     pub(super) fn start_from(data: &Path, durability: Durability, flags: &[String]) -> Result<Database> {
         let flags = flags.to_vec();
-        let chroot = Chroot::find()?;
+        let chroot = install::mysql::chroot()?;
         let name = unique("server");
         let dir = Scratch::adopt(chroot.outside(&name));
         std::fs::create_dir_all(dir.path()).or_fail(dir.path().display())?;

@@ -85,9 +85,38 @@ impl Process {
 
     /// Asks it to end and waits until it has.
     pub fn stop(&mut self) -> Result<ExitStatus> {
+        self.stop_by("TERM")
+    }
+
+    /// Asks it to end by this signal and waits until it has.
+    pub fn stop_by(&mut self, signal: &str) -> Result<ExitStatus> {
         let pid = self.pid().to_string();
-        crate::install::run(Command::new("sh").args(["-c", "kill -TERM \"$0\"", &pid]))?;
+        crate::install::run(Command::new("sh").args(["-c", "kill -\"$1\" \"$0\"", &pid, signal]))?;
         self.wait_for_end()
+    }
+
+    /// Kills it together with its children at the same instant, and waits until all are gone. A server of many
+    /// processes would else live on in its children for a while, and could not be started again.
+    pub fn kill9_family(&mut self) {
+        let pid = self.pid();
+        let children =
+            std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+        let children: Vec<&str> = children.split_whitespace().collect();
+        // Fails for those that have ended already, which is well too.
+        let _ = Command::new("sh")
+            .args(["-c", "kill -9 \"$@\"", "kill", &pid.to_string()])
+            .args(&children)
+            .stderr(Stdio::null())
+            .status();
+        self.kill9();
+        let deadline = wait::Deadline::new();
+        let alive = |child: &&&str| {
+            let status = std::fs::read_to_string(format!("/proc/{child}/stat")).unwrap_or_default();
+            !status.is_empty() && !status.contains(") Z ")
+        };
+        while children.iter().any(|child| alive(&child)) && !deadline.is_over() {
+            std::thread::sleep(wait::STEP);
+        }
     }
 
     /// What it printed so far.

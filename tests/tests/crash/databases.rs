@@ -24,7 +24,7 @@ async fn a_database_dies() {
         tokio::time::sleep(std::time::Duration::from_millis(150)).await;
         match kind {
             Kind::MySql => bank.world.orders.restart().unwrap(),
-            Kind::Maria => bank.world.accounts.restart().unwrap(),
+            _ => bank.world.accounts.restart().unwrap(),
         }
         for client in clients {
             bank.attempts.extend(client.await.expect("the client does not panic"));

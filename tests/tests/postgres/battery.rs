@@ -1,0 +1,169 @@
+//! Outside a global transaction nobody can tell the proxy from the database: each session of the battery is played to
+//! both, and every message must be the same.
+
+use crate::battery_extended::EXTENDED;
+use crate::battery_simple::SIMPLE;
+use crate::case::{TABLE, room};
+use atone_tests::postgres::script::play;
+use atone_tests::postgres::{Raw, message, sql};
+use atone_tests::servers::Kind;
+use atone_tests::servers::database::APP;
+use atone_tests::servers::postgres::SHOP;
+use atone_tests::wait;
+use std::fmt::Write;
+
+/// Plays a session to the database and through the proxy, and tells where they part.
+async fn compare(kind: Kind, name: &str, script: &str) -> Result<(), String> {
+    let direct = room(kind, "battery", TABLE).await;
+    let expected =
+        play(script, async || direct.raw(false).await).await.expect("a session that the server knows");
+    let right = direct.dump().await;
+    let proxied = room(kind, "battery", TABLE).await;
+    let got = play(script, async || proxied.raw(true).await).await;
+    let got = got.map_err(|error| format!("{name}: {error}"))?;
+    for (at, (left, right)) in got.iter().zip(&expected).enumerate() {
+        if left != right {
+            let before = got[at.saturating_sub(4)..at].join("\n");
+            return Err(format!("{name}: after\n{before}\nthrough the proxy:\n{left}\ndirect:\n{right}"));
+        }
+    }
+    if got.len() != expected.len() || proxied.dump().await != right {
+        return Err(format!("{name}: the ends differ:\n{got:#?}\nand\n{expected:#?}"));
+    }
+    Ok(())
+}
+
+/// Plays a collection of sessions, to the end even if some differ.
+async fn battery(kind: Kind, sessions: &[(&str, &str)]) {
+    // One after the other: they share a room, so that what they say of it is the same.
+    static TURN: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+    let _turn = TURN.lock().await;
+    let mut failed = Vec::new();
+    for (name, script) in sessions {
+        failed.extend(compare(kind, name, script).await.err());
+    }
+    assert!(failed.is_empty(), "{} sessions differ on {kind:?}:\n{}", failed.len(), failed.join("\n---\n"));
+}
+
+#[tokio::test]
+async fn simple_queries_on_15() {
+    battery(Kind::Pg15, SIMPLE).await;
+}
+
+#[tokio::test]
+async fn simple_queries_on_18() {
+    battery(Kind::Pg18, SIMPLE).await;
+}
+
+#[tokio::test]
+async fn extended_queries_on_15() {
+    battery(Kind::Pg15, EXTENDED).await;
+}
+
+#[tokio::test]
+async fn extended_queries_on_18() {
+    battery(Kind::Pg18, EXTENDED).await;
+}
+
+#[tokio::test]
+async fn many_columns_and_many_messages() {
+    let mut columns = String::from("Q SELECT 0 AS c0");
+    (1..1600).for_each(|n| write!(columns, ", {n} AS c{n}").unwrap());
+    let mut pipeline = String::from("P ins INSERT INTO t VALUES ($1, $2, $3) RETURNING v\n");
+    for n in 100..600 {
+        writeln!(pipeline, "B - ins {n} | {n} | row {n}\nE -\ns").unwrap();
+    }
+    pipeline += &"< Z\n".repeat(500);
+    let script = format!("{columns}\n{pipeline}Q SELECT count(*), sum(v) FROM t");
+    for kind in Kind::POSTGRES {
+        let room_of = async |proxied| {
+            let room = room(kind, "many", TABLE).await;
+            play(&script, async || room.raw(proxied).await).await.unwrap()
+        };
+        let (expected, got) = (room_of(false).await, room_of(true).await);
+        assert!(got == expected, "{kind:?}: {:?}", got.iter().zip(&expected).find(|(a, b)| a != b));
+    }
+}
+
+#[tokio::test]
+async fn large_values() {
+    let big = vec![0xa5; 20_000_000];
+    for kind in Kind::POSTGRES {
+        let mut answers = Vec::new();
+        for proxied in [false, true] {
+            let room = room(kind, "large", "CREATE TABLE big (id int PRIMARY KEY, b bytea)").await;
+            let mut raw = room.raw(proxied).await.unwrap();
+            let insert = message::parse("", "INSERT INTO big VALUES (1, $1) RETURNING length(b)", &[]);
+            let bind = message::bind("", "", &[(1, Some(big.clone()))], &[]);
+            let sync = message::message(b'S', b"");
+            raw.send(&[insert, bind, message::execute("", 0), sync].concat()).await.unwrap();
+            let mut all = raw.until(b'Z').await.unwrap();
+            all.extend(raw.query("SELECT b FROM big").await.unwrap());
+            let text = format!("INSERT INTO big VALUES (2, '\\x{}')", "a5".repeat(big.len()));
+            all.extend(raw.query(&text).await.unwrap());
+            all.extend(raw.prepared("SELECT b FROM big WHERE id = 2", 1).await.unwrap());
+            assert!(all.iter().any(|message| message.body.len() > big.len()), "{kind:?}: nothing large came");
+            answers.push(message::line(&all));
+        }
+        assert_eq!(answers[1], answers[0], "{kind:?}: the left is through the proxy");
+    }
+}
+
+#[tokio::test]
+async fn a_cancel_request_reaches_the_statement() {
+    for kind in Kind::POSTGRES {
+        let room = room(kind, "cancel", TABLE).await;
+        let watcher = room.service().await.unwrap();
+        for text in ["SELECT pg_sleep(600)", "BEGIN; SELECT pg_sleep(600)"] {
+            let mut raw = room.raw(true).await.unwrap();
+            raw.send(&message::message(b'Q', &message::texts(&[text]))).await.unwrap();
+            wait::until("the statement sleeps", async || {
+                let sql =
+                    "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND usename = 'app'";
+                match sql::one(&watcher, sql).await.unwrap().as_deref() {
+                    Some("1") => Ok(()),
+                    other => Err(format!("{other:?}")),
+                }
+            })
+            .await;
+            raw.cancel().await.unwrap();
+            let answers = raw.until(b'Z').await.unwrap();
+            let error = answers.iter().find(|answer| answer.kind == b'E').expect("an error");
+            assert_eq!(error.field('C'), "57014", "{kind:?}: {error}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn startup_parameters_and_bad_logins_are_the_servers_own() {
+    for kind in Kind::POSTGRES {
+        let room = room(kind, "startup", TABLE).await;
+        let ports = [room.world.database(kind).port(), room.world.proxy.port(kind)];
+        let parameters = [
+            ("application_name", "näme"),
+            ("client_encoding", "LATIN1"),
+            ("DateStyle", "German"),
+            ("TimeZone", "Asia/Tokyo"),
+        ];
+        let mut told = Vec::new();
+        for port in ports {
+            let mut raw = Raw::connect(port, APP, SHOP, &parameters).await.unwrap();
+            let mut log = message::line(&raw.greeting);
+            log += &message::line(
+                &raw.query("SELECT current_setting('DateStyle'), now() > '1.1.2020'").await.unwrap(),
+            );
+            for (user, database, more) in [
+                ((APP.0, "wrong"), SHOP, ("application_name", "x")),
+                (("nobody", "x"), SHOP, ("application_name", "x")),
+                (APP, "nowhere", ("application_name", "x")),
+                (APP, SHOP, ("no_such_setting", "1")),
+                (APP, SHOP, ("client_encoding", "klingon")),
+            ] {
+                let refused = Raw::connect(port, user, database, &[more]).await;
+                log += &format!("\n{}", refused.err().map(|error| error.to_string()).unwrap_or_default());
+            }
+            told.push(log);
+        }
+        assert_eq!(told[1], told[0], "{kind:?}: the left is through the proxy");
+    }
+}

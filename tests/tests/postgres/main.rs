@@ -1,0 +1,21 @@
+//! What an application sees of Atone on PostgreSQL 15 and 18, through the proxy and the coordinator as processes.
+//!
+//! One binary, so that all of it shares one set of servers; each test has its own schema in them.
+
+mod battery;
+mod battery_extended;
+mod battery_simple;
+mod case;
+mod conflict;
+mod dirty;
+mod keys;
+mod local;
+mod names;
+mod prepared;
+mod refused;
+mod savepoints;
+mod session;
+mod statements;
+mod together;
+mod types;
+mod unseen;
