@@ -13,10 +13,7 @@ use crate::{
 };
 use atone_undo_log::capture::Captured;
 use bytes::Bytes;
-use std::{
-    collections::{BTreeMap, btree_map::Entry},
-    io,
-};
+use std::{collections::BTreeMap, io};
 
 /// A part of an undo record is never larger.
 const PART_LIMIT: usize = 4 << 20;
@@ -193,28 +190,22 @@ fn told(xid: atone_protocol::Xid, error: SettleError) -> Vec<u8> {
     failure.message("ERROR")
 }
 
-/// Each row that was written, once, as it was left last, in the order of first touch.
-fn last_left(branch: &Branch) -> Vec<LastLeft> {
-    let mut places: BTreeMap<(usize, &[u8]), usize> = BTreeMap::new();
-    let mut last: Vec<LastLeft> = Vec::new();
-    for change in &branch.changes {
-        let Change::Left { table, row, gone } = change else { continue };
-        let left = LastLeft { table: *table, row: row.clone(), gone: *gone };
-        match places.entry((*table, &row.key.bytes)) {
-            Entry::Occupied(place) => last[*place.get()] = left,
-            Entry::Vacant(place) => {
-                place.insert(last.len());
-                last.push(left);
-            }
-        }
-    }
-    last
+/// The rows that were written, in order; one that was written again comes again.
+fn left(branch: &Branch) -> impl Iterator<Item = Left<'_>> {
+    branch.changes.iter().filter_map(|change| match change {
+        Change::Left { table, row, gone } => Some(Left { table: *table, row, gone: *gone }),
+        Change::Updated(..)
+        | Change::Deleted(..)
+        | Change::Moved(..)
+        | Change::Inserted(..)
+        | Change::Resolved(..) => None,
+    })
 }
 
-/// How a row was left.
-struct LastLeft {
+/// How a statement left a row.
+struct Left<'a> {
     table: usize,
-    row: Captured,
+    row: &'a Captured,
     gone: bool,
 }
 
@@ -237,31 +228,32 @@ impl Local for Ending<'_> {
         let resource = self.session.resource.clone();
         let backend =
             resource.backend.postgres().ok_or(SettleError::Malformed("not a PostgreSQL database"))?;
-        let last = last_left(branch);
-        let mut before: BTreeMap<(usize, Vec<u8>), Captured> = BTreeMap::new();
-        for table in 0..branch.tables.len() {
-            let rows: Vec<&Captured> = last.iter().filter(|l| l.table == table).map(|l| &l.row).collect();
-            if rows.is_empty() {
-                continue;
-            }
-            let entry = branch.tables[table].clone();
-            let found = backend.before_images(&entry, &rows).await.map_err(SettleError::Backend)?;
-            before.extend(found.into_iter().map(|row| ((table, row.key.bytes.clone()), row)));
+        let mut wanted: BTreeMap<usize, BTreeMap<&[u8], &Captured>> = BTreeMap::new();
+        for left in left(branch) {
+            wanted.entry(left.table).or_default().insert(&left.row.key.bytes, left.row);
         }
-        let mut after = AfterImages::new();
+        // How each row is, beginning with how it was before the local transaction.
+        let mut state: BTreeMap<(usize, Vec<u8>), Captured> = BTreeMap::new();
+        for (table, rows) in wanted {
+            let rows: Vec<&Captured> = rows.into_values().collect();
+            let found = backend.before_images(&branch.tables[table], &rows).await;
+            let found = found.map_err(SettleError::Backend)?;
+            state.extend(found.into_iter().map(|row| ((table, row.key.bytes.clone()), row)));
+        }
         let mut changes = Vec::new();
-        for left in last {
+        let mut after = AfterImages::new();
+        for left in left(branch) {
             let id = (left.table, left.row.key.bytes.clone());
-            let was = before.remove(&id);
-            match (was, left.gone) {
-                // It came and went within the local transaction.
-                (None, true) => {}
+            match (state.remove(&id), left.gone) {
+                (None, true) => return Err(SettleError::Malformed("a row was deleted that was not there")),
                 (None, false) => changes.push(Change::Resolved(left.table, vec![left.row.clone()])),
                 (Some(was), true) => changes.push(Change::Deleted(left.table, was)),
                 (Some(was), false) => changes.push(Change::Updated(left.table, was)),
             }
+            after.remove(&id);
             if !left.gone {
-                after.insert(id, left.row);
+                after.insert(id.clone(), left.row.clone());
+                state.insert(id, left.row.clone());
             }
         }
         branch.changes = changes;

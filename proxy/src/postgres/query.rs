@@ -50,6 +50,14 @@ impl Session {
             self.refuse(&Failure::misuse(what)).await?;
             return self.on_sync(true).await;
         }
+        let ends = |p: &Arc<Prepared>| {
+            let class = p.class();
+            matches!(class, Class::Rollback { .. } | Class::RollbackTo(_) | Class::Commit { .. })
+        };
+        if self.failed() && self.ended.is_none() && !statements.iter().any(|p| ends(p) || ours(p)) {
+            // The server refuses it in its own words.
+            return self.relay_query(message).await;
+        }
         for statement in &statements {
             self.simple(statement).await?;
             if self.skipping {
@@ -78,15 +86,16 @@ impl Session {
         let name = self.own_name();
         let bind = Bind { portal: name.clone().into_bytes(), statement: name.clone().into_bytes(), ..none };
         let refused = matches!(prepared.class(), Class::Unsupported(_));
+        // What the server does not understand either it says itself.
+        self.pipeline.parse(&name, &prepared.text, &[], Fate::DropUnlessError);
         if !refused {
-            self.pipeline.parse(&name, &prepared.text, &[], Fate::DropUnlessError);
             self.pipeline.bind(&bind, Fate::DropUnlessError);
             self.pipeline.describe(&name, Fate::DropNoData);
         }
         let mut frame = Vec::new();
         build::execute(&mut frame, &name);
         self.statement(prepared, &frame).await?;
-        if !refused && !self.skipping {
+        if !self.skipping {
             self.pipeline.close(b'S', &name);
         }
         Ok(())

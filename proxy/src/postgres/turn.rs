@@ -10,7 +10,7 @@ use super::{
 };
 use crate::wire::postgres::{
     Bind, Parse, build,
-    message::{Message, Reader, parameter},
+    message::{HEADER, Message, Reader, command_tag, parameter},
 };
 use atone_undo_log::{analyze::Unsupported, postgres::Class};
 use std::{collections::VecDeque, sync::Arc};
@@ -227,11 +227,17 @@ impl Session {
         // The last message says that it is complete.
         let rows = rest.len().saturating_sub(1);
         let now = if most == 0 || rows < most { rest.len() } else { most };
+        let mut given = 0;
         for frame in rest.drain(..now) {
+            if frame.first() == Some(&b'C') {
+                // The tag counts the rows of this Execute.
+                let tag = command_tag(frame.get(HEADER..).unwrap_or_default());
+                let verb = tag.rsplit_once(' ').map_or(tag, |(verb, _)| verb);
+                build::complete(&mut self.answer, &format!("{verb} {given}"));
+                return Ok(());
+            }
+            given += 1;
             self.answer.extend(frame);
-        }
-        if rest.is_empty() {
-            return Ok(());
         }
         build::suspended(&mut self.answer);
         Ok(())

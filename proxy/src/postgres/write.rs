@@ -17,6 +17,8 @@ use std::sync::Arc;
 
 /// undefined_column
 const UNDEFINED_COLUMN: &str = "42703";
+/// feature_not_supported
+const NOT_SUPPORTED: &str = "0A000";
 /// Bytes of rows that one local transaction may change; its undo record holds them twice.
 const BRANCH_BYTES: usize = 256 << 20;
 
@@ -212,6 +214,11 @@ impl Session {
             let fault = crate::wire::postgres::Fault::read(error.body());
             if own && fault.state == UNDEFINED_COLUMN && fault.message.contains("tableoid") {
                 let what = "a write to something other than a table (a view, most likely)";
+                self.answer.truncate(self.answer.len().saturating_sub(error.frame.len()));
+                self.answer.extend(Failure::unsupported(&Unsupported(what.into())).message("ERROR"));
+            }
+            if own && fault.state == NOT_SUPPORTED && fault.message.contains("RETURNING on relation") {
+                let what = "a write to a table or view whose rules rewrite statements";
                 self.answer.truncate(self.answer.len().saturating_sub(error.frame.len()));
                 self.answer.extend(Failure::unsupported(&Unsupported(what.into())).message("ERROR"));
             }

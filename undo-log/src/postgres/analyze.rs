@@ -84,10 +84,9 @@ impl Write {
         let row = &sql[self.reference.clone()];
         let clause = if self.returning { "," } else { " RETURNING" };
         format!(
-            "{}{clause} '{}'::pg_catalog.regclass::pg_catalog.oid::pg_catalog.text, {row}.tableoid::pg_catalog.text, \
-             pg_catalog.encode(pg_catalog.record_send({row}.*), 'hex')",
+            "{}{clause} $atone$ {name} $atone$::pg_catalog.regclass::pg_catalog.oid::pg_catalog.text, \
+             {row}.tableoid::pg_catalog.text, pg_catalog.encode(pg_catalog.record_send({row}.*), 'hex')",
             &sql[..self.end],
-            name.replace('\'', "''"),
         )
     }
 }
@@ -333,8 +332,8 @@ impl Words<'_> {
             last += 2;
         }
         let table = self.tokens[start].start..self.tokens[last].end;
-        if self.sql[table.clone()].contains(&b'\\') {
-            return wrong("a table whose name holds a backslash");
+        if self.sql[table.clone()].windows(7).any(|w| w == b"$atone$") {
+            return wrong("a table whose name holds $atone$");
         }
         let mut reference = self.tokens[last].span();
         at = last + 1;

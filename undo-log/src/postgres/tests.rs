@@ -109,7 +109,9 @@ fn writes_are_read() {
     let Class::Write(found) = class(sql) else { panic!() };
     assert_eq!(found.verb, Verb::Delete);
     assert!(
-        found.with_returning(sql).starts_with("DELETE FROM s.\"T\" RETURNING 's.\"T\"'::pg_catalog.regclass")
+        found
+            .with_returning(sql)
+            .starts_with("DELETE FROM s.\"T\" RETURNING $atone$ s.\"T\" $atone$::pg_catalog.regclass")
     );
 }
 
