@@ -4,11 +4,12 @@ use crate::{
     analyses::Analyses,
     backend::Backend,
     bindings::Bindings,
-    config::Config,
+    config::{Config, Dialect},
     http,
     metrics::Metrics,
     net::{password_key::PasswordKey, tls},
     phase_two::Runner,
+    postgres,
     session::{Door, SIGN_IN_LIMIT, Session},
     tasks,
     watch::watch,
@@ -50,10 +51,12 @@ pub struct Resource {
 
 /// Starts, serves until a signal, ends. Errors name what to mend.
 pub async fn run(config: Config) -> Result<(), String> {
-    let acceptor = match &config.tls {
-        Some(tls) => Some(tls::acceptor(&tls.certificate, &tls.key)?),
-        None => None,
+    let acceptor = |protocols: &[&[u8]]| match &config.tls {
+        Some(tls) => tls::acceptor(&tls.certificate, &tls.key, protocols).map(Some),
+        None => Ok(None),
     };
+    // PostgreSQL's clients may begin with TLS at once, if it is agreed on what is spoken inside.
+    let acceptors = (acceptor(&[])?, acceptor(&[b"postgresql"])?);
     let connector = tls::connector().map_err(|e| e.to_string())?;
     let mut backends = BTreeMap::new();
     for database in &config.databases {
@@ -64,7 +67,7 @@ pub async fn run(config: Config) -> Result<(), String> {
     let (embedded, coordinators) = coordinator(&config).await?;
     let resources = backends
         .values()
-        .map(|b| Announced { name: b.name.clone(), primary: b.sight().primary.to_string() })
+        .map(|b| Announced { name: b.name().to_owned(), primary: b.sight().primary.to_string() })
         .collect();
     let (client, phase_two, driver) = Client::new(ClientOptions {
         coordinators,
@@ -99,7 +102,11 @@ pub async fn run(config: Config) -> Result<(), String> {
         ready += &format!(" {}={}", database.name, address(&listener)?);
         let entrance = Entrance {
             resource,
-            acceptor: acceptor.clone(),
+            acceptor: match database.dialect() {
+                Dialect::MySql => acceptors.0.clone(),
+                Dialect::Postgres => acceptors.1.clone(),
+            },
+            cancels: Arc::default(),
             connector: connector.clone(),
             metrics: metrics.clone(),
         };
@@ -122,10 +129,11 @@ pub async fn run(config: Config) -> Result<(), String> {
         tracing::warn!("some sessions did not end in time; the databases roll them back");
     }
     stop.cancel();
-    tasks::drain(Duration::from_secs(2)).await;
+    // First, because connections to PostgreSQL are tasks that end when they are closed.
     for backend in backends.values() {
         backend.close().await;
     }
+    tasks::drain(Duration::from_secs(2)).await;
     if let Some(embedded) = embedded {
         embedded.stop().await;
     }
@@ -136,10 +144,10 @@ pub async fn run(config: Config) -> Result<(), String> {
 fn refuse_twins(backends: &BTreeMap<String, Arc<Backend>>) -> Result<(), String> {
     let mut seen = BTreeMap::new();
     for backend in backends.values() {
-        if let Some(other) = seen.insert(backend.sight().primary, &backend.name) {
+        if let Some(other) = seen.insert(backend.sight().primary, backend.name()) {
             return Err(format!(
                 "databases '{other}' and '{}' are one server; keep one of them",
-                backend.name
+                backend.name()
             ));
         }
     }
@@ -207,6 +215,7 @@ async fn wait_for_end(embedded: Option<&atone_tc_server::Running>) -> Result<Opt
 struct Entrance {
     resource: Arc<Resource>,
     acceptor: Option<TlsAcceptor>,
+    cancels: Arc<postgres::Cancels>,
     connector: TlsConnector,
     metrics: Arc<Metrics>,
 }
@@ -234,8 +243,40 @@ impl Entrance {
     }
 
     async fn session(&self, socket: TcpStream, stop: CancellationToken) {
-        let name = &self.resource.backend.name;
-        let account = &self.resource.backend.account;
+        match self.resource.backend.account().dialect {
+            Dialect::MySql => self.mysql(socket, stop).await,
+            Dialect::Postgres => self.postgres(socket, stop).await,
+        }
+    }
+
+    async fn postgres(&self, socket: TcpStream, stop: CancellationToken) {
+        let name = self.resource.backend.name();
+        let account = self.resource.backend.account();
+        // Latency matters more than full segments; a failure only costs speed.
+        let _ = socket.set_nodelay(true);
+        let door = postgres::Door {
+            acceptor: self.acceptor.as_ref(),
+            connector: &self.connector,
+            host: &account.host,
+            port: account.port,
+            cancels: &self.cancels,
+        };
+        match tokio::time::timeout(SIGN_IN_LIMIT, Box::pin(door.sign_in(socket))).await {
+            Ok(Ok(Some(c))) => {
+                let _counted = self.metrics.session();
+                let session = postgres::Session::new(self.resource.clone(), &self.cancels, c);
+                Box::pin(session.run(stop)).await;
+            }
+            Ok(Ok(None)) => {}
+            Ok(Err(error)) => tracing::debug!(resource = %name, %error, "a client did not sign in"),
+            Err(_) => tracing::debug!(resource = %name, "a client took too long to sign in"),
+        }
+    }
+
+    async fn mysql(&self, socket: TcpStream, stop: CancellationToken) {
+        let Some(mysql) = self.resource.backend.mysql().cloned() else { return };
+        let name = self.resource.backend.name();
+        let account = self.resource.backend.account();
         let connect = TcpStream::connect((account.host.as_str(), account.port));
         let database = match tokio::time::timeout(CONNECT_LIMIT, connect).await {
             Ok(Ok(database)) => database,
@@ -253,7 +294,7 @@ impl Entrance {
         match tokio::time::timeout(SIGN_IN_LIMIT, door.sign_in(socket, database)).await {
             Ok(Ok(Some(c))) => {
                 let _counted = self.metrics.session();
-                Box::pin(Session::new(self.resource.clone(), c).run(stop)).await;
+                Box::pin(Session::new(self.resource.clone(), mysql, c).run(stop)).await;
             }
             Ok(Ok(None)) => {}
             Ok(Err(error)) => tracing::debug!(resource = %name, %error, "a client did not sign in"),

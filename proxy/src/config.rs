@@ -159,10 +159,18 @@ impl Config {
 }
 
 impl Database {
+    /// What it speaks.
+    pub fn dialect(&self) -> Dialect {
+        if self.url.starts_with("postgres") { Dialect::Postgres } else { Dialect::MySql }
+    }
+
     /// The account in the URL, with the password from the file if there is one.
     pub fn account(&self) -> Result<Account, String> {
         let name = &self.name;
-        let mut account = if self.url.starts_with("postgres") { self.postgres()? } else { self.mysql()? };
+        let mut account = match self.dialect() {
+            Dialect::MySql => self.mysql()?,
+            Dialect::Postgres => self.postgres()?,
+        };
         let password = &mut account.password;
         if let Some(file) = &self.password_file {
             if !password.is_empty() {

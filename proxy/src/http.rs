@@ -41,8 +41,8 @@ async fn health(State(page): State<Page>) -> impl IntoResponse {
     let (mut primaries, mut refused) = (BTreeMap::new(), BTreeMap::new());
     for backend in &page.backends {
         let sight = backend.sight();
-        primaries.insert(backend.name.clone(), sight.primary.to_string());
-        refused.extend(sight.refused.map(|why| (backend.name.clone(), why)));
+        primaries.insert(backend.name().to_owned(), sight.primary.to_string());
+        refused.extend(sight.refused.map(|why| (backend.name().to_owned(), why)));
     }
     let (code, status) = match (coordinator_connected, refused.is_empty()) {
         (true, true) => (StatusCode::OK, "ready"),

@@ -12,6 +12,7 @@ mod membership;
 mod metrics;
 mod net;
 mod phase_two;
+mod postgres;
 mod session;
 mod tasks;
 mod watch;

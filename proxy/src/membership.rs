@@ -1,10 +1,7 @@
 //! A session's part in a global transaction: begin, join, leave, decide. The same for every protocol; how the client asks
 //! and is answered is theirs.
 
-use crate::{
-    backend::BackendError,
-    bindings::{Binding, Bindings},
-};
+use crate::bindings::{Binding, Bindings};
 use atone_protocol::{CallError, Client, Refusal, TxStatus, Xid};
 use std::{sync::Arc, time::Duration};
 
@@ -20,8 +17,6 @@ pub enum Denied {
     Misuse(String),
     /// The coordinator said no, or nothing.
     Call(Xid, Box<CallError>),
-    /// The database cannot be prepared for it.
-    Backend(BackendError),
 }
 
 /// What the client asked for.
@@ -53,11 +48,6 @@ impl Wish {
             "atone_commit" => Self::Commit,
             _ => Self::Rollback,
         }
-    }
-
-    /// Does it enter a global transaction?
-    pub fn enters(self) -> bool {
-        matches!(self, Self::Begin | Self::Join)
     }
 }
 

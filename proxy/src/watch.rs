@@ -17,9 +17,9 @@ pub async fn watch(backend: Arc<Backend>, coordinator: Client) {
         }
         match backend.look().await {
             // Also one that is refused: it is not the primary, but neither is the one before it now.
-            Ok(sight) => coordinator.sees(&backend.name, &sight.primary),
+            Ok(sight) => coordinator.sees(backend.name(), &sight.primary),
             Err(error) => {
-                tracing::debug!(resource = %backend.name, %error, "cannot see who the primary is");
+                tracing::debug!(resource = backend.name(), %error, "cannot see who the primary is");
                 tokio::time::sleep(PAUSE).await;
             }
         }

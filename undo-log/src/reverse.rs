@@ -1,5 +1,6 @@
 //! Undoing a record: is every row as the branch left it, and which statements put it back?
 
+mod postgres;
 #[cfg(test)]
 mod tests;
 
@@ -27,6 +28,8 @@ pub struct Step<'r> {
     pub rows: Vec<usize>,
     /// The statement.
     pub sql: String,
+    /// PostgreSQL: its parameters, each in its type's binary form.
+    pub params: Vec<Option<Vec<u8>>>,
     /// The row as it is before the step; None when the step inserts it.
     pub from: Option<&'r Row>,
     /// The row as it is after the step; None when the step deletes it.
@@ -88,8 +91,12 @@ pub fn reverse<'r>(record: &'r UndoRecord, tables: &[Table], current: &[Option<R
         let before = change.before.as_ref();
         let mut take = |row: usize, rows: Vec<usize>, from, to| {
             let touched = &record.rows[row];
-            let sql = statement(&tables[touched.table as usize], touched, from, to)?;
-            steps.extend(sql.map(|sql| Step { rows, sql, from, to }));
+            let table = &tables[touched.table as usize];
+            let statement = match postgres::is_its(table) {
+                true => postgres::statement(table, touched, from, to)?,
+                false => statement(table, touched, from, to)?.map(|sql| (sql, Vec::new())),
+            };
+            steps.extend(statement.map(|(sql, params)| Step { rows, sql, params, from, to }));
             Ok(())
         };
         let taken = match change.moved_to.map(|to| to as usize) {

@@ -2,28 +2,12 @@
 //!
 //! A branch is committed on one server, and after a failover another may stand behind the same address, with or
 //! without that commit. So a server has an identity, every connection of ours belongs to exactly one, and what was
-//! learnt or done on one is never taken for true of another. Nothing here decides what follows from that.
+//! learnt or done on one is never taken for true of another. Nothing here decides what follows from that, nor how a
+//! server is asked.
 
-use super::{BackendError, connected, privileges, schema};
-use mysql_async::{Conn, OptsBuilder, Pool, PoolConstraints, PoolOpts, prelude::Queryable};
+use super::BackendError;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Semaphore;
-
-/// Connections of the service account at once, per database and kind.
-const POOL_LIMIT: usize = 12;
-
-/// The identity: of a server, and of this life of it. A server that comes back after a crash may have lost commits
-/// that it had answered, and one that was a primary before may have been made anew from another: both are other
-/// primaries than they were. Up-time and clock are of the same instant in one statement, so that their difference, the
-/// time of the start, is always the same number; modulo 2^64, because a session may have set its clock before it.
-const MYSQL: &str = "SELECT CONCAT_WS(':', @@server_uuid, CAST((18446744073709551616 + UNIX_TIMESTAMP() - \
-    (SELECT CAST(VARIABLE_VALUE AS DECIMAL(20)) FROM performance_schema.session_status \
-    WHERE VARIABLE_NAME = 'Uptime')) MOD 18446744073709551616 AS CHAR))";
-/// MariaDB gives servers no identity of their own.
-const MARIADB: &str = "SELECT CONCAT_WS(':', @@hostname, @@port, @@server_id, @@datadir, \
-    CAST((18446744073709551616 + UNIX_TIMESTAMP() - \
-    (SELECT CAST(VARIABLE_VALUE AS DECIMAL(20)) FROM information_schema.SESSION_STATUS \
-    WHERE VARIABLE_NAME = 'UPTIME')) MOD 18446744073709551616 AS CHAR))";
 
 /// What a look found.
 #[derive(Debug, Clone)]
@@ -34,43 +18,20 @@ pub struct Sight {
     pub refused: Option<String>,
 }
 
-/// The connections of the service account to one server.
-#[derive(Clone)]
-pub(super) struct Pools {
-    /// For transactions; a connection is reset after each use.
-    pub transactions: Pool,
-    /// For single statements, most of them questions to the catalogue.
-    pub questions: Pool,
-}
-
-pub(super) struct Primary {
-    name: String,
-    mariadb: bool,
-    options: OptsBuilder,
-    now: Mutex<(Sight, Pools)>,
+/// Who the primary is, and our connections to it.
+pub(super) struct Primary<P> {
+    now: Mutex<(Sight, P)>,
     /// One look at a time: the one that ends last is the newest.
     turn: Semaphore,
 }
 
-/// A new connection reached another server than the one it was for.
-#[derive(Debug, thiserror::Error)]
-#[error("another server is behind the address now")]
-struct Elsewhere;
-
-impl Primary {
-    /// As the server on `conn` is.
-    pub(super) async fn new(
-        name: String,
-        options: OptsBuilder,
-        mariadb: bool,
-        conn: &mut Conn,
-    ) -> Result<Self, mysql_async::Error> {
-        let sight = Sight { primary: identify(conn, mariadb).await?, refused: None };
-        let pools = Pools::new(&options, mariadb, &sight.primary);
-        Ok(Self { name, mariadb, options, now: Mutex::new((sight, pools)), turn: Semaphore::new(1) })
+impl<P: Clone> Primary<P> {
+    /// As a connection at the start found it.
+    pub(super) fn new(primary: Arc<str>, pools: P) -> Self {
+        Self { now: Mutex::new((Sight { primary, refused: None }, pools)), turn: Semaphore::new(1) }
     }
 
-    fn now(&self) -> MutexGuard<'_, (Sight, Pools)> {
+    fn now(&self) -> MutexGuard<'_, (Sight, P)> {
         self.now.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -79,142 +40,94 @@ impl Primary {
         self.now().0.clone()
     }
 
-    /// What a connection asks to learn on which server it is.
-    pub(super) fn question(&self) -> &'static str {
-        question(self.mariadb)
+    /// The connections, whoever they are to.
+    pub(super) fn connections(&self) -> P {
+        self.now().1.clone()
     }
 
     /// Connections to the primary, and who that is.
-    pub(super) fn pools(&self) -> Result<(Pools, Arc<str>), BackendError> {
+    fn pools(&self, name: &str) -> Result<(P, Arc<str>), BackendError> {
         let now = self.now();
         match &now.0.refused {
-            Some(what) => Err(BackendError::Unfit { name: self.name.clone(), what: what.clone() }),
+            Some(what) => Err(BackendError::unfit(name, what)),
             None => Ok((now.1.clone(), now.0.primary.clone())),
         }
     }
+}
 
-    /// Looks who is behind the address: on a new connection, since old ones stay where they are. `unless` is asked
-    /// once it is our turn: somebody else's look may have served. Is it another than before?
-    pub(super) async fn look(&self, unless: impl Fn(&Sight) -> bool) -> Result<bool, BackendError> {
-        let Ok(_turn) = self.turn.acquire().await else { return Ok(false) };
-        let before = self.sight();
-        if unless(&before) {
-            return Ok(false);
-        }
-        let mut conn = connected(Conn::new(self.options.clone()), &self.name).await?;
-        let sight = self.visit(&mut conn, &before).await;
-        let sight = sight.map_err(|source| BackendError::Database { name: self.name.clone(), source })?;
-        // It says goodbye in the background.
-        drop(conn);
-        if sight.refused.is_some() && sight.refused != before.refused {
-            tracing::error!(
-                resource = %self.name, server = %sight.primary, why = sight.refused,
-                "the server behind the address is not the primary of this resource and is not used"
-            );
-        }
-        if sight.primary == before.primary {
-            self.now().0 = sight;
-            return Ok(false);
-        }
-        if sight.refused.is_none() {
-            tracing::warn!(resource = %self.name, old = %before.primary, new = %sight.primary, "the primary has changed");
-        }
-        let pools = Pools::new(&self.options, self.mariadb, &sight.primary);
-        let (_, old) = std::mem::replace(&mut *self.now(), (sight, pools));
-        // Connections in use are closed by their users; whatever was done on them is void or was true before.
-        for pool in [old.transactions, old.questions] {
-            crate::tasks::spawn("connections to an old primary", async move {
-                let _ = pool.disconnect().await;
-            });
-        }
-        Ok(true)
-    }
+/// A server of some dialect, behind one address.
+pub(super) trait Server: Sync {
+    /// The connections of the service account to one server.
+    type Pools: Clone + Send + 'static;
 
-    async fn visit(&self, conn: &mut Conn, before: &Sight) -> Result<Sight, mysql_async::Error> {
-        let primary = match identify(conn, self.mariadb).await {
-            Ok(primary) => primary,
-            Err(mysql_async::Error::Server(error)) => {
-                let what = format!("it is of another kind than at the start of the proxy ({error})");
-                return Ok(Sight { primary: "unknown".into(), refused: Some(what) });
+    /// The resource's name.
+    fn name(&self) -> &str;
+
+    /// Who it is now, and our connections to it.
+    fn primary(&self) -> &Primary<Self::Pools>;
+
+    /// Asks who is behind the address: on a new connection, since old ones stay where they are.
+    fn visit(&self, before: &Sight) -> impl Future<Output = Result<Sight, BackendError>> + Send;
+
+    /// None yet, to this server.
+    fn pools(&self, primary: &Arc<str>) -> Self::Pools;
+
+    /// Closes them. Connections in use are closed by their users.
+    fn disconnect(pools: Self::Pools) -> impl Future<Output = ()> + Send + 'static;
+
+    /// It is another: what was learnt from the old one is void.
+    fn forget(&self);
+
+    /// Looks who is behind the address. `unless` is asked once it is our turn: somebody else's look may have served.
+    fn look(
+        &self,
+        unless: impl Fn(&Sight) -> bool + Send + Sync,
+    ) -> impl Future<Output = Result<Sight, BackendError>> + Send {
+        async move {
+            let (name, primary) = (self.name(), self.primary());
+            let Ok(_turn) = primary.turn.acquire().await else { return Ok(primary.sight()) };
+            let before = primary.sight();
+            if unless(&before) {
+                return Ok(before);
             }
-            Err(error) => return Err(error),
-        };
-        if primary == before.primary && before.refused.is_none() {
-            return Ok(before.clone());
-        }
-        let refused = match self.check(conn).await {
-            Ok(()) => None,
-            Err(BackendError::Unfit { what, .. }) => Some(what),
-            Err(BackendError::Database { source: mysql_async::Error::Server(error), .. }) => {
-                Some(error.to_string())
+            let sight = self.visit(&before).await?;
+            if sight.refused.is_some() && sight.refused != before.refused {
+                tracing::error!(
+                    resource = name, server = %sight.primary, why = sight.refused,
+                    "the server behind the address is not the primary of this resource and is not used"
+                );
             }
-            Err(BackendError::Database { source, .. }) => return Err(source),
-            Err(error @ BackendError::Timeout(_)) => Some(error.to_string()),
-        };
-        Ok(Sight { primary, refused })
-    }
-
-    /// A server that was not there at the start must have been made from the one that was.
-    async fn check(&self, conn: &mut Conn) -> Result<(), BackendError> {
-        privileges::check(conn, &self.name).await?;
-        schema::check(conn, &self.name).await?;
-        let read_only: Option<bool> = conn
-            .query_first("SELECT @@global.read_only")
-            .await
-            .map_err(|source| BackendError::Database { name: self.name.clone(), source })?;
-        if read_only == Some(true) {
-            let what = "it is read-only, as a replica is that has not been promoted";
-            return Err(BackendError::Unfit { name: self.name.clone(), what: what.into() });
-        }
-        Ok(())
-    }
-
-    /// Closes the connections.
-    pub(super) async fn close(&self) {
-        let (_, pools) = self.now().clone();
-        for pool in [pools.transactions, pools.questions] {
-            if let Err(error) = pool.disconnect().await {
-                tracing::debug!(resource = %self.name, %error, "closing the service connections");
+            if sight.primary == before.primary {
+                primary.now().0 = sight.clone();
+                return Ok(sight);
             }
+            if sight.refused.is_none() {
+                tracing::warn!(resource = name, old = %before.primary, new = %sight.primary, "the primary has changed");
+            }
+            let pools = self.pools(&sight.primary);
+            let (_, old) = std::mem::replace(&mut *primary.now(), (sight.clone(), pools));
+            self.forget();
+            // Whatever was done on the old connections is void or was true before.
+            crate::tasks::spawn("connections to an old primary", Self::disconnect(old));
+            Ok(sight)
         }
     }
-}
 
-impl Pools {
-    /// Each new connection is asked where it is, and fails when that is not `primary`.
-    fn new(options: &OptsBuilder, mariadb: bool, primary: &Arc<str>) -> Self {
-        let expected = primary.clone();
-        let options = options.clone().after_connect(move |conn| {
-            let expected = expected.clone();
-            Box::pin(async move {
-                if identify(conn, mariadb).await? == expected {
-                    Ok(())
-                } else {
-                    Err(mysql_async::Error::Other(Box::new(Elsewhere)))
-                }
-            })
-        });
-        let limits = PoolConstraints::new(0, POOL_LIMIT).unwrap_or_default();
-        let pool_options = PoolOpts::default().with_constraints(limits);
-        Self {
-            transactions: Pool::new(options.clone().pool_opts(pool_options.clone())),
-            // A single statement leaves nothing behind that a reset would have to take away.
-            questions: Pool::new(options.pool_opts(pool_options.with_reset_connection(false))),
+    /// A connection to the primary, and who that is; when it reaches another server we look once.
+    fn connect<C: Send, F: Future<Output = Result<C, BackendError>> + Send>(
+        &self,
+        get: impl Fn(Self::Pools) -> F + Send + Sync,
+    ) -> impl Future<Output = Result<(C, Arc<str>), BackendError>> + Send {
+        async move {
+            let (pools, primary) = self.primary().pools(self.name())?;
+            match get(pools).await {
+                Err(BackendError::Elsewhere(_)) => {}
+                Err(error) => return Err(error),
+                Ok(conn) => return Ok((conn, primary)),
+            }
+            self.look(|sight| sight.primary != primary).await?;
+            let (pools, primary) = self.primary().pools(self.name())?;
+            Ok((get(pools).await?, primary))
         }
     }
-}
-
-/// Did a new connection reach another server?
-pub(super) fn is_elsewhere(error: &BackendError) -> bool {
-    let BackendError::Database { source: mysql_async::Error::Other(other), .. } = error else { return false };
-    other.is::<Elsewhere>()
-}
-
-fn question(mariadb: bool) -> &'static str {
-    if mariadb { MARIADB } else { MYSQL }
-}
-
-async fn identify(conn: &mut Conn, mariadb: bool) -> Result<Arc<str>, mysql_async::Error> {
-    let identity: Option<String> = conn.query_first(question(mariadb)).await?;
-    Ok(identity.unwrap_or_default().into())
 }

@@ -2,7 +2,7 @@
 
 use super::keys::Text;
 use crate::{
-    backend::{Backend, BackendError, Entry},
+    backend::{BackendError, Entry, MySql},
     session::Settings,
     wire::params::Param,
 };
@@ -111,7 +111,7 @@ impl From<Unsupported> for NoPlan {
 /// Makes plans for one session.
 pub struct Planner<'a> {
     /// The database.
-    pub backend: &'a Backend,
+    pub mysql: &'a MySql,
     /// The session's settings.
     pub settings: &'a Settings,
 }
@@ -150,7 +150,7 @@ impl Planner<'_> {
         if schema.eq_ignore_ascii_case("atone") {
             return Err(NoPlan::Table(name.to_string(), "it is kept by the proxy".into()));
         }
-        self.backend.table(schema, &name.name).await?.ok_or_else(|| {
+        self.mysql.table(schema, &name.name).await?.ok_or_else(|| {
             NoPlan::NoTable(TableName { schema: Some(schema.clone()), name: name.name.clone() })
         })
     }
@@ -163,7 +163,7 @@ impl Planner<'_> {
             return Err(Unsupported("a name beyond ASCII in a session that does not use UTF-8".into()).into());
         }
         // A call of what may be stored is looked up now; the views a moment ago are good enough.
-        let writers = self.backend.writers(!names.called.is_empty()).await?;
+        let writers = self.mysql.writers(!names.called.is_empty()).await?;
         let schema = self.settings.schema.as_ref().map(|s| s.to_lowercase());
         match writers.mentioned(&names, schema.as_deref()) {
             None => Ok(()),

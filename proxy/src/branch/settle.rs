@@ -201,7 +201,13 @@ impl<L: Local> Settler<'_, L> {
     }
 
     fn request(&self, branch: BranchId, keys: Vec<LockKey>) -> Register {
-        Register { xid: self.xid, branch, resource: self.backend.name.clone(), keys, wait: self.lock_wait }
+        Register {
+            xid: self.xid,
+            branch,
+            resource: self.backend.name().to_owned(),
+            keys,
+            wait: self.lock_wait,
+        }
     }
 
     async fn commit(&mut self, id: BranchId, record: &UndoRecord) -> Result<Settlement, SettleError> {
@@ -238,18 +244,18 @@ impl<L: Local> Settler<'_, L> {
 
     /// True of the server that acknowledged the COMMIT, and of no other.
     fn hint(&self, id: BranchId, primary: &str) {
-        self.coordinator.settled(self.xid, id, &self.backend.name, primary);
+        self.coordinator.settled(self.xid, id, self.backend.name(), primary);
     }
 
     /// COMMIT was sent and its answer lost: only the guard insert can tell, and it decides if nothing else has.
     async fn find_out(&mut self, id: BranchId) -> Result<Settlement, SettleError> {
         let (xid, asked) = (self.xid, Instant::now());
-        tracing::warn!(%xid, branch = %id, resource = %self.backend.name, "the answer to a local COMMIT was lost; finding out");
+        tracing::warn!(%xid, branch = %id, resource = self.backend.name(), "the answer to a local COMMIT was lost; finding out");
         while asked.elapsed() < IN_DOUBT_LIMIT {
             // It may have been a failover, after which the old server must not be asked, even if it answers.
             let resolved = async {
                 let sight = self.backend.look().await?;
-                self.coordinator.sees(&self.backend.name, &sight.primary);
+                self.coordinator.sees(self.backend.name(), &sight.primary);
                 resolve(self.backend, xid, id).await
             };
             match tokio::time::timeout(IN_DOUBT_LIMIT, resolved).await {

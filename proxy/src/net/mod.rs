@@ -1,9 +1,11 @@
 //! Sockets: plain or TLS, with one reused buffer per direction.
 
+mod duplex;
 mod packets;
 pub mod password_key;
 mod stream;
 pub mod tls;
 
+pub use duplex::{Event, duplex};
 pub use packets::Packets;
 pub use stream::Stream;

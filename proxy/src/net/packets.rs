@@ -10,13 +10,19 @@ use std::io;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 const READ_SIZE: usize = 16 << 10;
+/// Answers held while a question is still being sent.
+const ANSWERS_LIMIT: usize = 256 << 20;
 /// A buffer that grew beyond this for one large packet is given back.
 const KEEP_SIZE: usize = 256 << 10;
 
 /// One side of a session.
 pub struct Packets {
-    stream: Stream,
-    buffer: BytesMut,
+    pub(super) stream: Stream,
+    pub(super) buffer: BytesMut,
+    /// The stream holds bytes back that were written to it.
+    pub(super) unflushed: bool,
+    /// So many bytes must arrive before anything can be done.
+    pub(super) wanted: usize,
 }
 
 /// A whole payload.
@@ -31,7 +37,7 @@ pub struct Packet {
 impl Packets {
     /// Nothing has been read from the stream yet.
     pub fn new(stream: Stream) -> Self {
-        Self { stream, buffer: BytesMut::with_capacity(READ_SIZE) }
+        Self { stream, buffer: BytesMut::with_capacity(READ_SIZE), unflushed: false, wanted: 0 }
     }
 
     /// What has arrived.
@@ -51,11 +57,21 @@ impl Packets {
 
     /// Reads more; false at the end of the stream. May be dropped while waiting without losing bytes.
     pub async fn fill(&mut self) -> io::Result<bool> {
+        self.make_room(READ_SIZE);
+        Ok(self.stream.read_buf(&mut self.buffer).await? > 0)
+    }
+
+    /// Room for more bytes; what was needed for a large packet once is given back.
+    pub(super) fn make_room(&mut self, bytes: usize) {
         if self.buffer.is_empty() && self.buffer.capacity() > KEEP_SIZE {
             self.buffer = BytesMut::with_capacity(READ_SIZE);
         }
-        self.buffer.reserve(READ_SIZE);
-        Ok(self.stream.read_buf(&mut self.buffer).await? > 0)
+        self.buffer.reserve(bytes);
+    }
+
+    /// So many bytes must arrive before anything can be done with them.
+    pub fn want(&mut self, bytes: usize) {
+        self.wanted = bytes;
     }
 
     /// Reads until so many bytes have arrived.
@@ -194,9 +210,12 @@ impl Packets {
                 biased;
                 done = &mut write => return done,
                 read = reading.read_buf(&mut self.buffer) => {
+                    // What was said before the end is still worth reading.
                     if read? == 0 {
-                        // What was said before the end is still worth reading.
                         return Ok(());
+                    }
+                    if self.buffer.len() > ANSWERS_LIMIT {
+                        return Err(io::Error::other("answers over 256 MiB while the question is still being sent"));
                     }
                 }
             }

@@ -11,8 +11,8 @@ use tokio_rustls::{
     },
 };
 
-/// An acceptor for clients, from PEM files.
-pub fn acceptor(certificate: &Path, key: &Path) -> Result<TlsAcceptor, String> {
+/// An acceptor for clients, from PEM files, and the protocols that may be agreed on inside (ALPN).
+pub fn acceptor(certificate: &Path, key: &Path, protocols: &[&[u8]]) -> Result<TlsAcceptor, String> {
     let read = |path: &Path, e: &dyn std::fmt::Display| format!("{}: {e}", path.display());
     let chain: Result<Vec<_>, _> = CertificateDer::pem_file_iter(certificate)
         .and_then(Iterator::collect)
@@ -22,10 +22,11 @@ pub fn acceptor(certificate: &Path, key: &Path) -> Result<TlsAcceptor, String> {
         return Err(format!("{}: holds no certificate", certificate.display()));
     }
     let private = PrivateKeyDer::from_pem_file(key).map_err(|e| read(key, &e))?;
-    let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+    let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
         .and_then(|b| b.with_no_client_auth().with_single_cert(chain, private))
         .map_err(|e| read(certificate, &e))?;
+    config.alpn_protocols = protocols.iter().map(|p| p.to_vec()).collect();
     Ok(TlsAcceptor::from(Arc::new(config)))
 }
 

@@ -1,8 +1,7 @@
 //! After a commit the undo records are deleted, many branches in one statement.
 
-use crate::backend::{Backend, BackendError, UNDO_LOG};
+use crate::backend::{Backend, BackendError};
 use atone_protocol::{BranchId, Xid};
-use mysql_async::prelude::Queryable;
 use std::sync::Arc;
 
 /// Branches deleted at once.
@@ -13,18 +12,13 @@ pub(super) async fn forget(
     backend: &Backend,
     branches: &[(Xid, BranchId)],
 ) -> Result<Arc<str>, BackendError> {
-    let rows: Vec<String> = branches
-        .iter()
-        .map(|(xid, branch)| format!("(xid = '{xid}' AND branch_id = {})", branch.as_u64()))
-        .collect();
-    let (mut conn, primary) = backend.question().await?;
-    conn.query_drop(format!("DELETE FROM {UNDO_LOG} WHERE status = 'NORMAL' AND ({})", rows.join(" OR ")))
-        .await
-        .map_err(|e| backend.wrap(e))?;
-    if (conn.affected_rows() as usize) < branches.len() {
+    let (deleted, primary) = backend.delete_records(branches).await?;
+    if deleted < branches.len() as u64 {
         // Usual when a task is repeated after a lost report; otherwise the database lost a durable commit.
         tracing::warn!(
-            resource = %backend.name, asked = branches.len(), found = conn.affected_rows(),
+            resource = backend.name(),
+            asked = branches.len(),
+            found = deleted,
             "fewer undo records than committed branches: tasks were repeated, or the database lost a commit"
         );
     }

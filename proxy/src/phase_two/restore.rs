@@ -2,16 +2,17 @@
 //! again, and marks the record undone.
 
 use super::guard::{self, Probe};
-use crate::backend::{Backend, BackendError, Entry, Reference, UNDO_LOG};
+use crate::backend::{Backend, BackendError, Entry, Reference, Tx};
 use atone_protocol::{BranchId, Xid, failpoint};
 use atone_undo_log::{
-    capture::{self, Captured, Row, Table},
+    capture::{Row, Table},
     record::UndoRecord,
     reverse::{Step, Verdict, first_images, reverse},
-    sql::identifier,
 };
-use mysql_async::{Conn, Value, prelude::Queryable};
-use std::{collections::BTreeSet, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 /// How an attempt ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,67 +35,53 @@ impl From<BackendError> for Stop {
     }
 }
 
-/// Server errors that another try will not mend: they say that the data is in the way.
-const DATA_ERRORS: [u16; 11] = [1022, 1048, 1062, 1146, 1216, 1217, 1451, 1452, 1526, 3819, 4025];
-/// Those of them that another order of steps may mend: keys taken, rows pointed at, rows pointed to.
-const ORDER_ERRORS: [u16; 6] = [1022, 1062, 1216, 1217, 1451, 1452];
-
 /// Undoes the branch, on the primary that is named. An error means: try again later.
 pub(super) async fn restore(
     backend: &Backend,
     xid: Xid,
     branch: BranchId,
 ) -> Result<(Restored, Arc<str>), BackendError> {
-    let (mut conn, primary) = backend.connection().await?;
-    Ok((restore_on(backend, &mut conn, &primary, xid, branch).await?, primary))
+    let tx = backend.begin().await?;
+    let primary = tx.primary().clone();
+    Ok((restore_in(backend, tx, xid, branch).await?, primary))
 }
 
-async fn restore_on(
+async fn restore_in(
     backend: &Backend,
-    conn: &mut Conn,
-    primary: &str,
+    mut tx: Tx,
     xid: Xid,
     branch: BranchId,
 ) -> Result<Restored, BackendError> {
-    conn.query_drop("START TRANSACTION").await.map_err(|e| backend.wrap(e))?;
     let undone = async {
-        if guard::place(backend, conn, primary, xid, branch).await? == Probe::Committed {
-            Undo { backend, tx: &mut *conn, xid, branch }.run().await?;
+        if guard::place(backend, &mut tx, xid, branch).await? == Probe::Committed {
+            Undo { tx: &mut tx, xid, branch }.run().await?;
         }
         Ok(())
     };
     match undone.await {
         Ok(()) => {
             failpoint::reach("proxy.phase_two_before_commit").await;
-            conn.query_drop("COMMIT").await.map_err(|e| backend.wrap(e))?;
+            tx.commit().await?;
             failpoint::reach("proxy.phase_two_after_commit").await;
             Ok(Restored::Done)
         }
         Err(Stop::Blocked(why)) => {
-            conn.query_drop("ROLLBACK").await.map_err(|e| backend.wrap(e))?;
+            tx.rollback().await?;
             Ok(Restored::Blocked(why))
         }
         Err(Stop::Failed(error)) => {
             // A broken connection is rolled back by the server.
-            let _ = conn.query_drop("ROLLBACK").await;
-            match &error {
-                BackendError::Database { source: mysql_async::Error::Server(e), .. }
-                    if DATA_ERRORS.contains(&e.code) =>
-                {
-                    Ok(Restored::Blocked(format!(
-                        "the database refuses the undo: {} ({})",
-                        e.message, e.code
-                    )))
-                }
-                _ => Err(error),
+            let _ = tx.rollback().await;
+            match error.refusal() {
+                Some(why) => Ok(Restored::Blocked(format!("the database refuses the undo: {why}"))),
+                None => Err(error),
             }
         }
     }
 }
 
 struct Undo<'a> {
-    backend: &'a Backend,
-    tx: &'a mut Conn,
+    tx: &'a mut Tx,
     xid: Xid,
     branch: BranchId,
 }
@@ -104,7 +91,7 @@ impl Undo<'_> {
         let record = self.record().await?;
         let entries = self.entries(&record).await?;
         let tables: Vec<Table> = entries.iter().filter_map(|e| e.table.as_ref().ok().cloned()).collect();
-        let current = self.current(&record, &tables).await?;
+        let current = self.current(&record, &entries).await?;
         let steps = match reverse(&record, &tables, &current) {
             Verdict::Undo(steps) => steps,
             Verdict::Dirty(rows) => {
@@ -115,18 +102,13 @@ impl Undo<'_> {
             }
             Verdict::Damaged(why) => return Err(Stop::Blocked(why)),
         };
+        self.tx.defer_constraints().await?;
         self.take(&record, &entries, &steps).await?;
+        self.tx.check_constraints().await?;
         if !steps.is_empty() {
-            self.check_restored(&record, &tables).await?;
+            self.check_restored(&record, &entries).await?;
         }
-        let named = (self.xid.to_string(), self.branch.as_u64());
-        let mark = format!(
-            "UPDATE {UNDO_LOG} SET status = 'UNDONE', record = '' WHERE xid = ? AND branch_id = ? AND part = 0"
-        );
-        self.tx.exec_drop(mark, &named).await.map_err(|e| self.backend.wrap(e))?;
-        let rest = format!("DELETE FROM {UNDO_LOG} WHERE xid = ? AND branch_id = ? AND part > 0");
-        self.tx.exec_drop(rest, &named).await.map_err(|e| self.backend.wrap(e))?;
-        Ok(())
+        Ok(self.tx.mark_undone(self.xid, self.branch).await?)
     }
 
     /// Takes the steps in order. One that foreign or unique keys do not let pass yet waits, with the later ones of its
@@ -147,18 +129,18 @@ impl Undo<'_> {
                     continue;
                 }
                 self.refuse_cascade(record, entries, step).await?;
-                match self.tx.query_drop(&step.sql).await {
+                match self.tx.take(step).await {
                     Ok(()) => {}
-                    Err(mysql_async::Error::Server(error)) if ORDER_ERRORS.contains(&error.code) => {
+                    Err(error) if error.may_pass_later() => {
                         waiting.extend(&step.rows);
                         later.push(*step);
-                        refusal = Some(mysql_async::Error::Server(error));
+                        refusal = Some(error);
                     }
-                    Err(error) => return Err(Stop::Failed(self.backend.wrap(error))),
+                    Err(error) => return Err(Stop::Failed(error)),
                 }
             }
             if let (true, Some(error)) = (later.len() == pending.len(), refusal) {
-                return Err(Stop::Failed(self.backend.wrap(error)));
+                return Err(Stop::Failed(error));
             }
             pending = later;
         }
@@ -166,14 +148,7 @@ impl Undo<'_> {
     }
 
     async fn record(&mut self) -> Result<UndoRecord, Stop> {
-        let query = format!(
-            "SELECT parts, record FROM {UNDO_LOG} WHERE xid = ? AND branch_id = ? ORDER BY part FOR UPDATE"
-        );
-        let parts: Vec<(u16, Vec<u8>)> = self
-            .tx
-            .exec(query, (self.xid.to_string(), self.branch.as_u64()))
-            .await
-            .map_err(|e| self.backend.wrap(e))?;
+        let parts = self.tx.parts(self.xid, self.branch).await?;
         let expected = parts.first().map_or(0, |p| usize::from(p.0));
         if parts.len() != expected {
             return Err(Stop::Blocked(format!("the undo record has {} of {expected} parts", parts.len())));
@@ -187,9 +162,9 @@ impl Undo<'_> {
         let mut entries = Vec::new();
         for shape in &record.tables {
             let name = format!("{}.{}", shape.schema, shape.name);
-            let entry = self.backend.catalogue.load(self.tx, &shape.schema, &shape.name).await;
-            let entry = entry.map_err(|e| self.backend.wrap(e))?;
-            let Some(entry) = entry else { return Err(Stop::Blocked(format!("table {name} is gone"))) };
+            let Some(entry) = self.tx.entry(&shape.schema, &shape.name).await? else {
+                return Err(Stop::Blocked(format!("table {name} is gone")));
+            };
             let changed = match &entry.table {
                 Err(why) => Some(why.clone()),
                 Ok(table) => shape.difference(table),
@@ -208,26 +183,23 @@ impl Undo<'_> {
     }
 
     /// Every row of the record, locked, in the record's order.
-    async fn current(&mut self, record: &UndoRecord, tables: &[Table]) -> Result<Vec<Option<Row>>, Stop> {
+    async fn current(
+        &mut self,
+        record: &UndoRecord,
+        entries: &[Arc<Entry>],
+    ) -> Result<Vec<Option<Row>>, Stop> {
         let mut current = vec![None; record.rows.len()];
-        for (at, table) in tables.iter().enumerate() {
+        for (at, entry) in entries.iter().enumerate() {
             let rows: Vec<usize> =
                 (0..record.rows.len()).filter(|r| record.rows[*r].table as usize == at).collect();
             let keys: Vec<Vec<Vec<u8>>> = rows.iter().map(|r| record.rows[*r].key.clone()).collect();
-            let damaged =
-                || Stop::Blocked(format!("a key of {} in the undo record is damaged", table.full_name()));
-            let mut found: std::collections::BTreeMap<Vec<u8>, Captured> = std::collections::BTreeMap::new();
-            for query in capture::image_of_rows(table, &keys).ok_or_else(damaged)? {
-                let read: Vec<mysql_async::Row> =
-                    self.tx.query(query).await.map_err(|e| self.backend.wrap(e))?;
-                for row in read {
-                    let values = row.unwrap().into_iter().map(bytes).collect();
-                    let captured = capture::decode(table, values).ok_or_else(damaged)?;
-                    found.insert(captured.key.bytes.clone(), captured);
-                }
-            }
+            let Some(read) = self.tx.rows(entry, &keys).await? else {
+                let why = format!("a key of {} in the undo record is damaged", entry.name);
+                return Err(Stop::Blocked(why));
+            };
+            let mut found: BTreeMap<Vec<u8>, Row> = read.into_iter().map(|c| (c.key.bytes, c.row)).collect();
             for row in rows {
-                current[row] = found.remove(&record.rows[row].canonical).map(|c| c.row);
+                current[row] = found.remove(&record.rows[row].canonical);
             }
         }
         Ok(current)
@@ -250,9 +222,7 @@ impl Undo<'_> {
             Some(to) => r.on_update && r.columns.iter().any(|(_, mine)| differs(to, mine)),
         };
         for reference in entry.cascades.iter().filter(fires) {
-            let Some(query) = children(table, reference, from) else { continue };
-            let found: Option<u8> = self.tx.query_first(query).await.map_err(|e| self.backend.wrap(e))?;
-            if found.is_some() {
+            if self.tx.has_child(entry, reference, from).await? {
                 return Err(Stop::Blocked(format!(
                     "{} row {} is to be deleted or changed, but rows of {}.{} have come to point at it",
                     table.full_name(),
@@ -266,41 +236,17 @@ impl Undo<'_> {
     }
 
     /// Restoring must be exact: what was written is read again before it is committed.
-    async fn check_restored(&mut self, record: &UndoRecord, tables: &[Table]) -> Result<(), Stop> {
-        let now = self.current(record, tables).await?;
+    async fn check_restored(&mut self, record: &UndoRecord, entries: &[Arc<Entry>]) -> Result<(), Stop> {
+        let now = self.current(record, entries).await?;
         for ((touched, now), first) in record.rows.iter().zip(&now).zip(first_images(record)) {
             if now.as_ref() != first {
-                let table = tables[touched.table as usize].full_name();
+                let shape = &record.tables[touched.table as usize];
                 return Err(Stop::Blocked(format!(
-                    "{table} row {} does not read back as it was before",
-                    touched.shown
+                    "{}.{} row {} does not read back as it was before",
+                    shape.schema, shape.name, touched.shown
                 )));
             }
         }
         Ok(())
     }
-}
-
-fn bytes(value: Value) -> Option<Vec<u8>> {
-    match value {
-        Value::Bytes(bytes) => Some(bytes),
-        _ => None,
-    }
-}
-
-/// Finds a row of a child table that points at this row, and locks it; None when the key has a NULL in it.
-fn children(table: &Table, reference: &Reference, row: &Row) -> Option<String> {
-    let mut conditions = Vec::new();
-    for (child, parent) in &reference.columns {
-        let at = table.column(parent)?;
-        let literal = table.columns[at].kind.literal(row.0[at].as_deref()?)?;
-        conditions.push(format!("{} = {literal}", identifier(child)));
-    }
-    let (schema, name) = &reference.child;
-    Some(format!(
-        "SELECT 1 FROM {}.{} WHERE {} LIMIT 1 FOR UPDATE",
-        identifier(schema),
-        identifier(name),
-        conditions.join(" AND ")
-    ))
 }

@@ -94,7 +94,7 @@ async fn perform(backend: &Backend, task: &Task) -> (TaskOutcome, Arc<str>) {
         TaskKind::RollBack => restore(backend, xid, branch).await.map(|(restored, primary)| match restored {
             Restored::Done => (TaskOutcome::Done, primary),
             Restored::Blocked(why) => {
-                tracing::error!(%xid, %branch, resource = %backend.name, why, "rollback is blocked: a person must decide");
+                tracing::error!(%xid, %branch, resource = backend.name(), why, "rollback is blocked: a person must decide");
                 (TaskOutcome::Blocked(why), primary)
             }
         }),

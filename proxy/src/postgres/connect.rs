@@ -5,8 +5,8 @@ use super::{cancel::Cancels, failure};
 use crate::{
     net::{Packets, Stream, tls},
     wire::postgres::{
-        Fault, build,
-        message::{HEADER, Message, Reader, parameter},
+        Fault,
+        message::{HEADER, Reader, parameter},
         startup::{self, First, Startup, TLS_REQUEST, misses_channel_binding, without_channel_binding},
     },
 };
@@ -53,10 +53,6 @@ impl Door<'_> {
     /// Takes both through the handshake; None when no session came of it (the client was told).
     pub async fn sign_in(&self, client: TcpStream) -> io::Result<Option<Connected>> {
         let Some((mut client, packet, startup)) = self.first(client).await? else { return Ok(None) };
-        if startup.database() == "atone" && startup.get("replication").is_none() {
-            // A database of that name is nobody's business of ours; only the schema is.
-            tracing::debug!("a database named atone");
-        }
         let mut database = match self.reach(true).await {
             Ok(database) => database,
             Err(error) => {
@@ -136,26 +132,30 @@ impl Door<'_> {
             let packet = client.startup(startup::LIMIT).await?;
             match startup::read(&packet) {
                 None => {
-                    let told = failure::protocol("a connection that begins with neither version 3 nor a request");
+                    let told =
+                        failure::protocol("a connection that begins with neither version 3 nor a request");
                     client.write(&told.message("FATAL")).await?;
                     return Ok(None);
                 }
                 Some(First::Tls) if self.acceptor.is_some() && !client.is_tls() => {
                     client.write(b"S").await?;
-                    let stream = client.into_stream().ok_or_else(|| invalid("bytes before the TLS handshake"))?;
+                    let stream =
+                        client.into_stream().ok_or_else(|| invalid("bytes before the TLS handshake"))?;
                     let Stream::Plain(stream) = stream else { return Err(invalid("TLS inside TLS")) };
                     client = self.accept_tls(stream).await?;
                 }
                 Some(First::Tls | First::Gss) => client.write(b"N").await?,
                 Some(First::Cancel) => {
                     let key = packet.get(8..).unwrap_or_default().to_vec();
-                    self.cancels.forward(&key, async || {
-                        let mut database = self.reach(true).await?;
-                        database.write(&packet).await?;
-                        // The server closes once it has sent the signal.
-                        while database.fill().await? {}
-                        Ok(())
-                    }).await;
+                    self.cancels
+                        .forward(&key, async || {
+                            let mut database = self.reach(true).await?;
+                            database.write(&packet).await?;
+                            // The server closes once it has sent the signal.
+                            while database.fill().await? {}
+                            Ok(())
+                        })
+                        .await;
                     return Ok(None);
                 }
                 Some(First::Session(startup)) => return Ok(Some((client, packet, startup))),
@@ -181,7 +181,8 @@ impl Door<'_> {
         database.fill_to(1).await?;
         match database.take(1)[0] {
             b'S' => {
-                let stream = database.into_stream().ok_or_else(|| invalid("bytes before the TLS handshake"))?;
+                let stream =
+                    database.into_stream().ok_or_else(|| invalid("bytes before the TLS handshake"))?;
                 let Stream::Plain(stream) = stream else { return Err(invalid("TLS inside TLS")) };
                 let stream = self.connector.connect(tls::server_name(self.host), stream).await?;
                 Ok(Packets::new(Stream::Database(Box::new(stream))))
@@ -205,7 +206,11 @@ impl Door<'_> {
         if message.tag == b'R' && Reader(message.body()).int() == Some(10) {
             return Ok(database);
         }
-        let why = if message.tag == b'E' { Fault::read(message.body()).message } else { "another way to sign in".into() };
+        let why = if message.tag == b'E' {
+            Fault::read(message.body()).message
+        } else {
+            "another way to sign in".into()
+        };
         Err(io::Error::other(format!(
             "the client insists on telling that it could bind SCRAM to TLS (connect with channel_binding=disable), \
              and the database does not let it in without TLS: {why}"

@@ -1,7 +1,7 @@
 //! `SELECT atone_begin()` and its sisters, `SET atone.xid = …`: the proxy acts, and answers with one column of type text,
 //! which is the same in the text and the binary format.
 
-use super::{End, Failure, IDLE, Session, pipeline::Fate, statements::Prepared};
+use super::{End, Failure, IDLE, Session, statements::Prepared};
 use crate::{
     membership::{Denied, WRITTEN, Wish},
     wire::postgres::{Bind, build},
@@ -34,13 +34,8 @@ pub(super) fn stand_in(control: &Control) -> (String, Vec<u32>) {
 }
 
 impl Session {
-    /// Execute of one of ours. `frame` executes what stands for it.
-    pub(super) async fn execute_control(
-        &mut self,
-        prepared: &Arc<Prepared>,
-        bind: &Bind,
-        frame: &[u8],
-    ) -> Result<(), End> {
+    /// Execute of one of ours.
+    pub(super) async fn execute_control(&mut self, prepared: &Arc<Prepared>, bind: &Bind) -> Result<(), End> {
         let Class::Control(control) = prepared.class() else { return Ok(()) };
         let arguments: Vec<Option<String>> = control
             .arguments
@@ -51,7 +46,7 @@ impl Session {
                 Argument::Param(at) => bind.text(*at),
             })
             .collect();
-        self.run().await?;
+        self.send().await?;
         if self.skipping {
             return Ok(());
         }
@@ -59,7 +54,18 @@ impl Session {
             Err(failure) => self.refuse(&failure).await,
             // The setting is set in the database too, so that reading it back works.
             Ok(_) if control.function == "set" => {
-                self.pipeline.pass(frame, super::pipeline::Ask::Execute);
+                let ran = self.ask_alone(&prepared.text).await?;
+                match ran.error {
+                    Some((error, _)) => {
+                        self.answer.extend(&error.frame);
+                        self.skipping = true;
+                    }
+                    None => {
+                        let word = prepared.text.trim_start().get(..5).unwrap_or_default();
+                        let tag = if word.eq_ignore_ascii_case("reset") { "RESET" } else { "SET" };
+                        build::complete(&mut self.answer, tag);
+                    }
+                }
                 Ok(())
             }
             Ok(answer) => {
@@ -81,19 +87,13 @@ impl Session {
             results: Vec::new(),
         };
         if control.function == "set" {
-            let name = self.own_name();
-            let bind = Bind { portal: name.clone().into_bytes(), statement: name.clone().into_bytes(), ..none.clone() };
-            self.pipeline.parse(&name, &prepared.text, &[], Fate::DropUnlessError);
-            self.pipeline.bind(&bind, Fate::DropUnlessError);
-            let mut frame = Vec::new();
-            build::execute(&mut frame, &name);
-            return self.execute_control(prepared, &none, &frame).await;
+            return self.execute_control(prepared, &none).await;
         }
-        self.run().await?;
+        self.send().await?;
         let at = self.answer.len();
         build::one_column(&mut self.answer, &column(control));
         let described = self.answer.len();
-        self.execute_control(prepared, &none, &[]).await?;
+        self.execute_control(prepared, &none).await?;
         if self.skipping {
             self.answer.drain(at..described);
         }
@@ -113,7 +113,7 @@ impl Session {
                 Err(denied) => Err(denied),
                 Ok(Some(xid)) => Ok(Some(xid.to_string())),
                 Ok(None) => {
-                    if let Err(failure) = self.may_enter() {
+                    if let Err(failure) = self.enter().await? {
                         return Ok(Err(failure));
                     }
                     let entered = if wish == Wish::Begin {
@@ -138,10 +138,34 @@ impl Session {
         self.branch.as_ref().is_some_and(|b| !b.changes.is_empty())
     }
 
+    async fn enter(&mut self) -> Result<Result<(), Failure>, End> {
+        if let Err(failure) = self.may_enter() {
+            return Ok(Err(failure));
+        }
+        let resource = self.resource.clone();
+        let backend = &resource.backend;
+        let ran = self.ask_alone(backend.identity()).await?;
+        let told = ran.kept.into_iter().flatten().flatten().flatten().next();
+        self.server = String::from_utf8_lossy(&told.unwrap_or_default()).as_ref().into();
+        match backend.is_primary(&self.server).await {
+            Ok(true) => {}
+            Ok(false) => return Ok(Err(Failure::elsewhere())),
+            Err(error) => return Ok(Err(Failure::backend(&error))),
+        }
+        // Before anything else of this session is heard by the coordinator.
+        resource.coordinator.sees(backend.name(), &self.server);
+        Ok(Ok(()))
+    }
+
     /// What must hold before a session may enter a global transaction.
     fn may_enter(&self) -> Result<(), Failure> {
         if let Err(why) = &self.fit {
             return Err(Failure::misuse(format!("{why} cannot enter a global transaction")));
+        }
+        if self.unsynced {
+            let what =
+                "statements before it in the same pipeline are part of a local transaction; send Sync first";
+            return Err(Failure::misuse(what));
         }
         if self.block || self.status != IDLE {
             let what = "a local transaction is open, whose writes so far were not captured; COMMIT or ROLLBACK it first";
@@ -150,7 +174,11 @@ impl Session {
         Ok(())
     }
 
-    async fn decide(&mut self, xid: Option<&str>, commit: bool) -> Result<Result<Option<String>, Failure>, End> {
+    async fn decide(
+        &mut self,
+        xid: Option<&str>,
+        commit: bool,
+    ) -> Result<Result<Option<String>, Failure>, End> {
         let (xid, own) = match self.membership.to_decide(xid) {
             Ok(found) => found,
             Err(denied) => return Ok(Err(told(denied))),
@@ -174,6 +202,5 @@ fn told(denied: Denied) -> Failure {
     match denied {
         Denied::Misuse(what) => Failure::misuse(what),
         Denied::Call(xid, error) => Failure::call(xid, &error),
-        Denied::Backend(error) => Failure::backend(&error),
     }
 }

@@ -7,15 +7,58 @@
 use crate::wire::postgres::Bind;
 use std::collections::BTreeMap;
 
-/// Asks for the counts: tables of all kinds, the catalogue's too (a table made or dropped shows there).
-const QUERY: &str = "SELECT c.oid::pg_catalog.text, pg_catalog.format('%I.%I', n.nspname, c.relname), \
-    (pg_catalog.pg_stat_get_xact_tuples_inserted(c.oid) + pg_catalog.pg_stat_get_xact_tuples_updated(c.oid) \
-     + pg_catalog.pg_stat_get_xact_tuples_deleted(c.oid))::pg_catalog.text, \
-    pg_catalog.current_setting('track_counts') \
-    FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
-    WHERE c.relkind IN ('r', 'm', 'p') AND (c.oid = 'pg_catalog.pg_class'::pg_catalog.regclass OR \
-     pg_catalog.pg_stat_get_xact_tuples_inserted(c.oid) + pg_catalog.pg_stat_get_xact_tuples_updated(c.oid) \
-     + pg_catalog.pg_stat_get_xact_tuples_deleted(c.oid) > 0)";
+/// Tables of all kinds, the catalogue's too: a table made or dropped shows there.
+macro_rules! counted {
+    () => {
+        "(SELECT c.oid, pg_catalog.format('%I.%I', n.nspname, c.relname) AS name, \
+          pg_catalog.pg_stat_get_xact_tuples_inserted(c.oid) + pg_catalog.pg_stat_get_xact_tuples_updated(c.oid) \
+          + pg_catalog.pg_stat_get_xact_tuples_deleted(c.oid) AS rows \
+          FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+          WHERE c.relkind IN ('r', 'm', 'p')) counted WHERE rows > 0"
+    };
+}
+
+/// The portal of every question.
+pub(super) const PORTAL: &str = "atone counts";
+
+/// What the counters are asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Question {
+    /// The counts before the first statement; the server keeps them too, until the end of the local transaction.
+    Baseline,
+    /// The counts now.
+    Counts,
+    /// Nothing, if nothing was changed since the baseline; an error that names a table otherwise.
+    Proof,
+}
+
+impl Question {
+    fn sql(self) -> &'static str {
+        match self {
+            Self::Baseline => concat!(
+                "SELECT pg_catalog.set_config('atone.counts', ',' || coalesce((SELECT \
+                 pg_catalog.string_agg(oid || ':' || rows, ',') || ',' FROM ",
+                counted!(),
+                "), ''), true), pg_catalog.current_setting('track_counts')"
+            ),
+            Self::Counts => concat!(
+                "SELECT oid::pg_catalog.text, name, rows::pg_catalog.text, pg_catalog.current_setting('track_counts') FROM ",
+                counted!()
+            ),
+            Self::Proof => concat!(
+                "SELECT (SELECT CASE WHEN pg_catalog.count(*) = 0 THEN '0' ELSE 'changed ' || pg_catalog.min(name) END FROM ",
+                counted!(),
+                " AND pg_catalog.strpos(pg_catalog.current_setting('atone.counts'), ',' || oid || ':' || rows || ',') = 0)\
+                 ::pg_catalog.int4"
+            ),
+        }
+    }
+}
+
+/// The table that a failed proof names.
+pub(super) fn disproved(message: &str) -> Option<&str> {
+    message.split_once("\"changed ")?.1.strip_suffix('"')
+}
 
 /// Counts by table.
 pub(super) type Counts = BTreeMap<u32, (String, u64)>;
@@ -27,8 +70,12 @@ pub(super) struct Counters {
     baseline: Option<Counts>,
     /// Rows captured since, by table.
     captured: BTreeMap<u32, u64>,
-    /// The statement that asks is prepared under this name.
-    statement: Option<String>,
+    /// The questions are prepared under these names.
+    statements: BTreeMap<Question, String>,
+    /// Asked for the first time since the last answer: if that was an error, they may not be prepared.
+    fresh: Vec<Question>,
+    /// Names given up, to be closed.
+    stale: Vec<String>,
     /// Names used up.
     names: u64,
 }
@@ -58,7 +105,21 @@ impl Counters {
 
     /// The session's prepared statements are gone, or may be.
     pub fn forget_statement(&mut self) {
-        self.statement = None;
+        self.statements.clear();
+    }
+
+    /// The answers came: prepared questions stay so, unless there was an error.
+    pub fn answered(&mut self, error: bool) {
+        for question in std::mem::take(&mut self.fresh) {
+            if error {
+                self.stale.extend(self.statements.remove(&question));
+            }
+        }
+    }
+
+    /// Names of statements to close.
+    pub fn stale(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.stale)
     }
 
     /// Rows were captured.
@@ -67,28 +128,28 @@ impl Counters {
     }
 
     /// The messages that ask: a Parse if need be, and a Bind; Execute of the same portal follows.
-    pub fn ask(&mut self) -> (Option<(String, &'static str)>, Bind) {
-        let parse = self.statement.is_none();
-        let name = match &self.statement {
-            Some(name) => name.clone(),
-            None => {
-                self.names += 1;
-                let name = format!("atone counts {}", self.names);
-                self.statement = Some(name.clone());
-                name
-            }
-        };
+    pub fn ask(&mut self, question: Question) -> (Option<(String, &'static str)>, Bind) {
+        let known = self.statements.get(&question).cloned();
+        let parse = known.is_none();
+        let name = known.unwrap_or_else(|| {
+            self.names += 1;
+            format!("atone counts {}", self.names)
+        });
+        if parse {
+            self.fresh.push(question);
+        }
+        self.statements.insert(question, name.clone());
         let bind = Bind {
-            portal: b"atone counts".to_vec(),
+            portal: PORTAL.into(),
             statement: name.clone().into_bytes(),
             formats: Vec::new(),
             values: Vec::new(),
             results: Vec::new(),
         };
-        (parse.then_some((name, QUERY)), bind)
+        (parse.then(|| (name, question.sql())), bind)
     }
 
-    /// What the server answered. Counts that are off would prove nothing: None.
+    /// The answer to [`Question::Counts`]. Counts that are off would prove nothing: None.
     pub fn read(rows: &[Vec<Option<Vec<u8>>>]) -> Option<Counts> {
         let mut counts = Counts::new();
         for row in rows {
@@ -98,7 +159,20 @@ impl Counters {
             }
             counts.insert(text(0)?.parse().ok()?, (text(1)?.to_owned(), text(2)?.parse().ok()?));
         }
-        (!counts.is_empty()).then_some(counts)
+        Some(counts)
+    }
+
+    /// The answer to [`Question::Baseline`].
+    pub fn read_baseline(rows: &[Vec<Option<Vec<u8>>>]) -> Option<Counts> {
+        let text = |at: usize| std::str::from_utf8(rows.first()?.get(at)?.as_deref()?).ok();
+        if text(1)? != "on" {
+            return None;
+        }
+        let count = |pair: &str| {
+            let (table, rows) = pair.split_once(':')?;
+            Some((table.parse().ok()?, (String::new(), rows.parse().ok()?)))
+        };
+        text(0)?.split(',').filter(|pair| !pair.is_empty()).map(count).collect()
     }
 
     /// The counts at the beginning.
@@ -121,7 +195,9 @@ impl Counters {
             }
         }
         // A table that is captured but not counted is gone, or was never there.
-        if let Some((table, captured)) = self.captured.iter().find(|(t, n)| **n > 0 && !counts.contains_key(t)) {
+        if let Some((table, captured)) =
+            self.captured.iter().find(|(t, n)| **n > 0 && !counts.contains_key(t))
+        {
             return Err(Unseen { table: format!("number {table}"), captured: *captured, counted: 0 });
         }
         self.begin(counts);
@@ -153,9 +229,19 @@ mod tests {
 
     #[test]
     fn counts_that_are_off_prove_nothing() {
-        let row = |on: &str| ["1259", "pg_catalog.pg_class", "0", on].map(|t| Some(t.as_bytes().to_vec())).to_vec();
-        assert!(Counters::read(&[row("on")]).is_some());
-        assert!(Counters::read(&[row("off")]).is_none());
-        assert!(Counters::read(&[]).is_none());
+        let row = |words: &[&str]| words.iter().map(|t| Some(t.as_bytes().to_vec())).collect::<Vec<_>>();
+        assert!(Counters::read(&[row(&["1259", "pg_catalog.pg_class", "0", "on"])]).is_some());
+        assert!(Counters::read(&[row(&["1259", "pg_catalog.pg_class", "0", "off"])]).is_none());
+        assert_eq!(Counters::read_baseline(&[row(&[",", "on"])]), Some(Counts::new()));
+        assert_eq!(Counters::read_baseline(&[row(&[",7:1,9:22,", "on"])]).map(|c| c[&9].1), Some(22));
+        assert_eq!(Counters::read_baseline(&[row(&[",", "off"])]), None);
+        assert_eq!(Counters::read_baseline(&[row(&[",7,", "on"])]), None);
+    }
+
+    #[test]
+    fn a_failed_proof_names_a_table() {
+        let message = "invalid input syntax for type integer: \"changed s.\"T t\"\"";
+        assert_eq!(disproved(message), Some("s.\"T t\""));
+        assert_eq!(disproved("something else"), None);
     }
 }

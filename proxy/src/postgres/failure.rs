@@ -23,8 +23,6 @@ const DEADLOCK: &str = "40P01";
 const AGAIN: &str = "40001";
 /// read_only_sql_transaction: a finished global transaction takes no more writes
 const FINISHED: &str = "25006";
-/// insufficient_privilege
-const PRIVATE: &str = "42501";
 /// connection_failure
 const UNREACHABLE: &str = "08006";
 /// transaction_resolution_unknown
@@ -49,7 +47,10 @@ impl Failure {
 
     /// The statement cannot be protected.
     pub fn unsupported(what: &Unsupported) -> Self {
-        Self::new(UNSUPPORTED, format!("{what} is not supported inside a global transaction; nothing was done"))
+        Self::new(
+            UNSUPPORTED,
+            format!("{what} is not supported inside a global transaction; nothing was done"),
+        )
     }
 
     /// The table cannot be protected.
@@ -73,9 +74,15 @@ impl Failure {
         )
     }
 
-    /// The undo table is ours alone.
-    pub fn private() -> Self {
-        Self::new(PRIVATE, "the schema atone is kept by the proxy and cannot be reached through it")
+    /// Rows were changed by a statement that only reads.
+    pub fn unseen_by_read(table: &str) -> Self {
+        Self::new(
+            UNSUPPORTED,
+            format!(
+                "rows of {table} were changed by a function that a read called, which is not captured and could not be \
+                 undone. The local transaction is rolled back"
+            ),
+        )
     }
 
     /// The request does not fit the session's state.
@@ -109,6 +116,13 @@ impl Failure {
         Self::new(IN_DOUBT, text)
     }
 
+    /// The session is on a server that is not the primary any more.
+    pub fn elsewhere() -> Self {
+        let what =
+            "this connection is to a server that is not the primary of its resource any more; connect again";
+        Self::new("57P01", what)
+    }
+
     /// The database was lost, and the branch surely did not commit.
     pub fn lost(xid: Xid) -> Self {
         Self::new(AGAIN, format!("the database was lost and the local transaction of {xid} was rolled back"))
@@ -128,7 +142,9 @@ impl Failure {
     fn refused(xid: Xid, refusal: &Refusal) -> Self {
         let text = format!("global transaction {xid}: {refusal}");
         match refusal {
-            Refusal::Unknown | Refusal::Finished { .. } | Refusal::RollbackOnly { .. } => Self::new(FINISHED, text),
+            Refusal::Unknown | Refusal::Finished { .. } | Refusal::RollbackOnly { .. } => {
+                Self::new(FINISHED, text)
+            }
             Refusal::Conflict { deadlock, holder_status, .. } => {
                 let tail = "the local transaction was rolled back; try it again";
                 if *deadlock {

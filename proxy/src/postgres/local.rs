@@ -2,18 +2,21 @@
 
 use super::{
     End, Failure, IDLE, Session,
+    counters::Question,
     pipeline::{Ask, Fate, Pipeline, Ran},
-    query::committed,
 };
 use crate::{
-    backend::Entry,
-    branch::{AfterImages, Branch, Change, Committing, Local, SettleError, Settled, Settler, UndoRows},
-    net::Packets,
-    wire::postgres::{Bind, Fault, message::HEADER},
+    backend::UNDO_LOG,
+    branch::{AfterImages, Branch, Change, Committing, Local, SettleError, Settlement, Settler, UndoRows},
+    session::ServerError,
+    wire::postgres::Bind,
 };
 use atone_undo_log::capture::Captured;
 use bytes::Bytes;
-use std::{collections::BTreeMap, io, sync::Arc};
+use std::{
+    collections::{BTreeMap, btree_map::Entry},
+    io,
+};
 
 /// A part of an undo record is never larger.
 const PART_LIMIT: usize = 4 << 20;
@@ -25,25 +28,40 @@ struct Ending<'a> {
     session: &'a mut Session,
     /// The messages that execute the client's COMMIT; None: a Sync ends it.
     commit: Option<&'a [u8]>,
-    /// The replication of the commit was not waited for.
-    doubtful: bool,
 }
 
 impl Session {
     /// COMMIT.
     pub(super) async fn commit(&mut self, frame: &[u8], chain: bool) -> Result<(), End> {
-        self.check_counters().await?;
-        if self.skipping {
-            return Ok(());
+        if let Some(why) = self.ended.take() {
+            self.send().await?;
+            if !self.skipping {
+                self.answer.extend(why.message("ERROR"));
+                self.skipping = true;
+            }
+            return self.end_refused().await;
         }
-        let failed = self.status == super::FAILED && self.block;
+        let only_read = self.branch.is_none() && self.writes.is_empty();
+        if only_read && self.expects_counts() {
+            // Proven and ended in one go.
+            self.ask_counters(Question::Proof);
+        } else {
+            self.check_counters().await?;
+        }
+        if self.skipping {
+            return self.end_if_refused().await;
+        }
+        let failed = self.failed();
         let branch = self.branch.take().filter(|b| !b.changes.is_empty() && !failed);
         let Some(branch) = branch else {
             // Nothing was written, or all of it is void: the server answers COMMIT or ROLLBACK as it is.
-            self.counters.forget();
             self.ended = None;
             self.pipeline.pass(frame, Ask::Execute);
-            self.run().await?;
+            self.send().await?;
+            self.counters.forget();
+            if self.skipping {
+                return self.end_if_refused().await;
+            }
             self.block = chain;
             self.statements.end_of_transaction();
             return Ok(());
@@ -57,7 +75,11 @@ impl Session {
             Err((failure, lost)) => {
                 self.block = false;
                 self.answer.extend(failure);
-                if lost { Err(End::Done) } else { self.after_refused_commit().await }
+                if lost {
+                    return Err(End::Done);
+                }
+                self.skipping = true;
+                self.end_refused().await
             }
         }
     }
@@ -86,39 +108,62 @@ impl Session {
         Ok(self.client.write(&answer).await?)
     }
 
-    /// The server has rolled back; what else the client sent before its Sync is skipped.
-    async fn after_refused_commit(&mut self) -> Result<(), End> {
-        self.statements.end_of_transaction();
+    /// An error before the COMMIT means that it was skipped; one of the counters' refuses it.
+    async fn end_if_refused(&mut self) -> Result<(), End> {
+        if std::mem::take(&mut self.refused) { self.end_refused().await } else { Ok(()) }
+    }
+
+    /// A COMMIT that was refused ends the local transaction all the same.
+    async fn end_refused(&mut self) -> Result<(), End> {
+        self.pipeline.sync(Fate::Drop);
+        self.poisoned = false;
+        let ran = self.pipeline.run(&mut self.database, &mut self.client, &mut Vec::new()).await?;
+        if ran.ready.is_some_and(|status| status != IDLE) {
+            self.ask_alone("ROLLBACK").await?;
+        }
+        (self.branch, self.block) = (None, false);
         self.counters.forget();
-        self.fail_locally().await
+        self.statements.end_of_transaction();
+        Ok(())
     }
 
     /// Ok: what the client is told of the commit. Err: what it is told instead, and whether the database is lost.
-    async fn settle(&mut self, branch: Branch, commit: Option<&[u8]>) -> Result<Result<Vec<u8>, (Vec<u8>, bool)>, End> {
+    async fn settle(
+        &mut self,
+        branch: Branch,
+        commit: Option<&[u8]>,
+    ) -> Result<Result<Vec<u8>, (Vec<u8>, bool)>, End> {
         let Some(xid) = self.membership.xid() else { return Err(End::Done) };
         let resource = self.resource.clone();
         // From here to the end a request to cancel would meet statements of ours.
         let _ours = self.cancellable.ours().await;
-        let mut ending = Ending { session: self, commit, doubtful: false };
+        let primary = self.server.clone();
+        let mut ending = Ending { session: self, commit };
         let mut settler = Settler {
             local: &mut ending,
             backend: &resource.backend,
             coordinator: &resource.coordinator,
+            primary: &primary,
             xid,
             lock_wait: resource.lock_wait,
         };
         let settled = Box::pin(settler.settle(branch)).await;
         self.counters.forget();
         Ok(match settled {
-            Ok(Settled::Committed(answer)) => Ok(answer.to_vec()),
-            Ok(Settled::CommittedUnheard) => {
+            Ok(Settlement::Committed(answer)) => Ok(answer.to_vec()),
+            Ok(Settlement::CommittedUnheard) => {
                 let mut told = Vec::new();
                 crate::wire::postgres::build::complete(&mut told, "COMMIT");
                 Ok(told)
             }
             Err(error) => {
-                let lost =
-                    matches!(error, SettleError::Lost | SettleError::LostUncommitted | SettleError::InDoubt);
+                let lost = matches!(
+                    error,
+                    SettleError::Lost
+                        | SettleError::LostUncommitted
+                        | SettleError::InDoubt
+                        | SettleError::Elsewhere
+                );
                 Err((told(xid, error), lost))
             }
         })
@@ -142,9 +187,35 @@ fn told(xid: atone_protocol::Xid, error: SettleError) -> Vec<u8> {
         }
         SettleError::Lost | SettleError::LostUncommitted => Failure::lost(xid),
         SettleError::InDoubt => Failure::in_doubt(xid),
+        SettleError::Elsewhere => Failure::elsewhere(),
         SettleError::Malformed(what) => Failure::internal(what),
     };
     failure.message("ERROR")
+}
+
+/// Each row that was written, once, as it was left last, in the order of first touch.
+fn last_left(branch: &Branch) -> Vec<LastLeft> {
+    let mut places: BTreeMap<(usize, &[u8]), usize> = BTreeMap::new();
+    let mut last: Vec<LastLeft> = Vec::new();
+    for change in &branch.changes {
+        let Change::Left { table, row, gone } = change else { continue };
+        let left = LastLeft { table: *table, row: row.clone(), gone: *gone };
+        match places.entry((*table, &row.key.bytes)) {
+            Entry::Occupied(place) => last[*place.get()] = left,
+            Entry::Vacant(place) => {
+                place.insert(last.len());
+                last.push(left);
+            }
+        }
+    }
+    last
+}
+
+/// How a row was left.
+struct LastLeft {
+    table: usize,
+    row: Captured,
+    gone: bool,
 }
 
 impl Ending<'_> {
@@ -164,15 +235,16 @@ impl Local for Ending<'_> {
     /// as it is.
     async fn images(&mut self, branch: &mut Branch) -> Result<AfterImages, SettleError> {
         let resource = self.session.resource.clone();
-        let backend = resource.backend.postgres().ok_or(SettleError::Malformed("not a PostgreSQL database"))?;
-        let last = branch.last_left();
+        let backend =
+            resource.backend.postgres().ok_or(SettleError::Malformed("not a PostgreSQL database"))?;
+        let last = last_left(branch);
         let mut before: BTreeMap<(usize, Vec<u8>), Captured> = BTreeMap::new();
         for table in 0..branch.tables.len() {
             let rows: Vec<&Captured> = last.iter().filter(|l| l.table == table).map(|l| &l.row).collect();
             if rows.is_empty() {
                 continue;
             }
-            let entry: Arc<Entry> = branch.tables[table].clone();
+            let entry = branch.tables[table].clone();
             let found = backend.before_images(&entry, &rows).await.map_err(SettleError::Backend)?;
             before.extend(found.into_iter().map(|row| ((table, row.key.bytes.clone()), row)));
         }
@@ -208,12 +280,10 @@ impl Local for Ending<'_> {
         let mut pipeline = Pipeline::default();
         let name = self.session.own_name();
         let sql = format!(
-            "INSERT INTO {} (xid, branch_id, part, parts, status, record) VALUES ($1, $2, $3, $4, 'NORMAL', $5)",
-            crate::backend::UNDO_LOG
+            "INSERT INTO {UNDO_LOG} (xid, branch_id, part, parts, status, record) VALUES ($1, $2, $3, $4, 'NORMAL', $5)"
         );
-        // text, bytea of eight bytes, int2, int2, bytea
+        // text, int8, int2, int2, bytea
         pipeline.parse(&name, &sql, &[25, 20, 21, 21, 17], Fate::Drop);
-        // The first part is the one a guard competes for: it goes last, together with the commit.
         for (at, part) in undo.parts.iter().enumerate().rev() {
             let bind = Bind {
                 portal: name.clone().into_bytes(),
@@ -239,25 +309,22 @@ impl Local for Ending<'_> {
             None => pipeline.sync(Fate::Drop),
         }
         let ran = self.run(&mut pipeline, &mut answer).await?;
-        self.doubtful = ran.doubtful;
         if let Some((error, _)) = ran.error {
             // An error at or before the commit is definite: the server has rolled back.
-            let fault = Fault::read(error.body());
-            let state = fault.state.clone();
-            return Ok(Committing::Refused(crate::session::ServerError { code: 0, state, payload: error.frame }));
+            return Ok(Committing::Refused(ServerError { code: 0, payload: error.frame }));
         }
         let done = match self.commit {
             // A failed transaction answers ROLLBACK, without an error.
             Some(_) => ran.tags.last().is_some_and(|t| t == "COMMIT"),
             None => ran.ready == Some(IDLE),
         };
-        debug_assert!(self.commit.is_none() || answer.len() <= HEADER || committed(b"COMMIT\0"));
-        if done { Ok(Committing::Done(Bytes::from(answer))) } else { Ok(Committing::Doubt) }
-    }
-
-    /// A commit that may not be replicated yet is not known to be one.
-    fn is_sure(&self) -> bool {
-        !self.doubtful
+        let answer = Bytes::from(answer);
+        Ok(match (done, ran.doubtful) {
+            (true, false) => Committing::Done(answer),
+            // The replication of the commit was not waited for: it is not known to be one yet.
+            (true, true) => Committing::Unsure(answer),
+            (false, _) => Committing::Doubt,
+        })
     }
 
     async fn undo_locally(&mut self) {

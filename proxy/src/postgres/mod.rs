@@ -24,10 +24,11 @@ use crate::{
     bindings::Binding,
     branch::Branch,
     membership::Membership,
-    net::Packets,
+    net::{Event, Packets, duplex},
     wire::postgres::{
-        Pending, Startup, header,
+        Pending, header,
         message::{HEADER, parameter},
+        startup::Startup,
     },
 };
 use cancel::Cancellable;
@@ -69,13 +70,20 @@ pub struct Session {
     parameters: BTreeMap<String, String>,
     /// The session may enter global transactions; otherwise why not.
     fit: Result<(), String>,
-    account: String,
     membership: Membership,
     cancellable: Cancellable,
+    /// Which server the database connection is to; empty until it enters a global transaction.
+    server: Arc<str>,
     /// Relaying: what is not answered yet.
     pending: Pending,
-    /// Relaying: bytes of a message under way from the client, and from the server.
+    /// Relaying: bytes still to come of messages that are passed on, from the client and from the server.
     passing: (usize, usize),
+    /// Relaying: bytes that have come and may be passed on.
+    free: (usize, usize),
+    /// A statement under way may define tables anew.
+    defines: bool,
+    /// Statements were run that no Sync has followed yet.
+    unsynced: bool,
     /// The server's transaction status, as of the last ReadyForQuery.
     status: u8,
     /// An explicit local transaction is open.
@@ -86,6 +94,10 @@ pub struct Session {
     answer: Vec<u8>,
     /// An error was met; the client's messages are skipped up to its Sync.
     skipping: bool,
+    /// The counters told of rows that nobody captured.
+    refused: bool,
+    /// The server's local transaction was made to fail, and awaits a Sync.
+    poisoned: bool,
     /// Writes whose rows are not in the branch yet.
     writes: Vec<write::Running>,
     branch: Option<Branch>,
@@ -106,21 +118,26 @@ impl Session {
         let fit = fit(&resource, &startup);
         Self {
             fit,
-            account: startup.get("user").unwrap_or_default().to_owned(),
             membership,
             cancellable: cancels.enter(key),
             resource,
             client,
             database,
             parameters,
+            server: "".into(),
             pending: Pending::default(),
             passing: (0, 0),
+            free: (0, 0),
+            defines: false,
+            unsynced: false,
             status,
             block: false,
             statements: Statements::default(),
             pipeline: Pipeline::default(),
             answer: Vec::new(),
             skipping: false,
+            poisoned: false,
+            refused: false,
             writes: Vec::new(),
             branch: None,
             counters: Counters::default(),
@@ -139,7 +156,7 @@ impl Session {
             }
         };
         if let End::Broken(error) = end {
-            tracing::debug!(resource = %self.resource.backend.name, %error, "a session broke");
+            tracing::debug!(resource = %self.resource.backend.name(), %error, "a session broke");
         }
         // A branch that was not settled is rolled back by the server when its connection ends.
         let _ = self.client.write(&self.answer).await;
@@ -148,98 +165,121 @@ impl Session {
     }
 
     async fn step(&mut self, stop: &CancellationToken) -> Result<(), End> {
-        if self.pass_client().await? {
+        if self.look_at_client()? && self.free == (0, 0) {
             self.settle_down().await?;
             return Box::pin(self.attend(stop)).await;
         }
-        let idle = self.pending.is_empty() && self.status == IDLE && self.passing == (0, 0);
+        let idle = self.pending.is_empty() && self.status == IDLE && self.free == (0, 0);
         tokio::select! {
-            more = self.client.fill() => if !more? { return Err(End::Done) },
-            more = self.database.fill() => {
-                let last = !more?;
-                self.pass_database().await?;
-                if last { return Err(End::Done) }
-            }
-            () = stop.cancelled(), if idle => return Err(End::Done),
+            event = duplex(&mut self.client, &mut self.database, self.free) => self.on_event(event?),
+            () = stop.cancelled(), if idle => Err(End::Done),
         }
-        Ok(())
     }
 
-    /// Passes on what the client sent; true when the next message is to be looked at.
-    async fn pass_client(&mut self) -> Result<bool, End> {
-        let mut at = self.passing.0.min(self.client.arrived().len());
-        self.passing.0 -= at;
-        let mut attention = false;
-        while self.passing.0 == 0 {
+    fn on_event(&mut self, event: Event) -> Result<(), End> {
+        match event {
+            Event::FirstSaid => Ok(()),
+            Event::SecondSaid => self.look_at_database(),
+            Event::FirstPassed(bytes) => {
+                self.free.0 -= bytes;
+                Ok(())
+            }
+            Event::SecondPassed(bytes) => {
+                self.free.1 -= bytes;
+                Ok(())
+            }
+            Event::FirstEnded => Err(End::Done),
+            Event::SecondEnded => {
+                // What it said last is still the client's.
+                self.answer.extend(self.database.arrived());
+                Err(End::Done)
+            }
+        }
+    }
+
+    /// Frees what the client sent to be passed on; true when the next message is to be looked at.
+    fn look_at_client(&mut self) -> Result<bool, End> {
+        self.client.want(0);
+        loop {
+            let arrived = self.client.arrived().len() - self.free.0;
+            let here = self.passing.0.min(arrived);
+            self.passing.0 -= here;
+            self.free.0 += here;
+            if self.passing.0 > 0 {
+                return Ok(false);
+            }
+            let arrived = &self.client.arrived()[self.free.0..];
             if self.membership.binding.is_some() {
-                attention = true;
-                break;
+                return Ok(!arrived.is_empty());
             }
-            let arrived = &self.client.arrived()[at..];
-            let Some(head) = header(arrived) else { break };
+            let Some(head) = header(arrived) else { return Ok(false) };
             let (tag, length) = head.map_err(invalid)?;
-            let looked_at = matches!(tag, b'Q' | b'P' | b'B') && length <= LOOK_LIMIT;
-            if looked_at && arrived.len() < length {
-                break;
-            }
-            if looked_at {
-                let body = &arrived[HEADER..length];
+            if matches!(tag, b'Q' | b'P' | b'B') && length <= LOOK_LIMIT {
+                let Some(message) = arrived.get(..length) else {
+                    self.client.want(self.free.0 + length);
+                    return Ok(false);
+                };
+                let body = &message[HEADER..];
                 if self.statements.is_ours(tag, body) {
-                    attention = true;
-                    break;
+                    return Ok(true);
                 }
                 self.statements.note(tag, body);
+                self.defines |= tag != b'B' && statements::may_define(body);
             }
             self.pending.sent(tag);
-            let here = length.min(arrived.len());
-            self.passing.0 = length - here;
-            at += here;
+            self.passing.0 = length;
         }
-        self.client.pass_on(at, &mut self.database).await?;
-        Ok(attention)
     }
 
-    /// Passes on what the server sent.
-    async fn pass_database(&mut self) -> Result<(), End> {
-        let mut at = self.passing.1.min(self.database.arrived().len());
-        self.passing.1 -= at;
-        while self.passing.1 == 0 {
-            let arrived = &self.database.arrived()[at..];
-            let Some(head) = header(arrived) else { break };
+    /// Frees what the server sent to be passed on.
+    fn look_at_database(&mut self) -> Result<(), End> {
+        self.database.want(0);
+        loop {
+            let arrived = self.database.arrived().len() - self.free.1;
+            let here = self.passing.1.min(arrived);
+            self.passing.1 -= here;
+            self.free.1 += here;
+            if self.passing.1 > 0 {
+                return Ok(());
+            }
+            let arrived = &self.database.arrived()[self.free.1..];
+            let Some(head) = header(arrived) else { return Ok(()) };
             let (tag, length) = head.map_err(invalid)?;
             if matches!(tag, b'Z' | b'S') {
-                if arrived.len() < length {
-                    break;
-                }
-                let body = &arrived[HEADER..length];
+                let Some(message) = arrived.get(..length) else {
+                    self.database.want(self.free.1 + length);
+                    return Ok(());
+                };
+                let body = &message[HEADER..];
                 if tag == b'Z' {
+                    if std::mem::take(&mut self.defines)
+                        && let Some(backend) = self.resource.backend.postgres()
+                    {
+                        // Other sessions are not to wait for the catalogue to be asked again by itself.
+                        backend.forget_tables();
+                    }
                     self.status = body.first().copied().unwrap_or(IDLE);
                 } else {
                     self.parameters.extend(parameter(body));
                 }
             }
             self.pending.answered(tag);
-            let here = length.min(arrived.len());
-            self.passing.1 = length - here;
-            at += here;
+            self.passing.1 = length;
         }
-        self.database.pass_on(at, &mut self.client).await?;
-        Ok(())
     }
 
     /// Waits until all that was relayed is answered, so that what we say ourselves stands in its place.
     async fn settle_down(&mut self) -> Result<(), End> {
+        // Statements that no Sync followed are part of a local transaction that is not over.
+        self.unsynced = !self.pending.is_empty() && !self.pending.ends_with_sync();
         if !self.pending.is_empty() {
             let mut flush = Vec::new();
             crate::wire::postgres::build::flush(&mut flush);
             self.database.write(&flush).await?;
         }
-        while !self.pending.is_empty() || self.passing.1 > 0 {
-            if !self.database.fill().await? {
-                self.pass_database().await?;
-                return Err(End::Done);
-            }
-            self.pass_database().await?;
+        while !self.pending.is_empty() || self.passing.1 > 0 || self.free.1 > 0 {
+            let event = duplex(&mut self.client, &mut self.database, self.free).await?;
+            self.on_event(event)?;
         }
         self.block = self.status != IDLE;
         Ok(())

@@ -5,10 +5,13 @@ use crate::{
     net::Packets,
     wire::postgres::{
         Bind, Fault, build,
-        message::{HEADER, LIMIT, Message, row, rows_of},
+        message::{HEADER, LIMIT, Message, parameter, row, rows_of},
     },
 };
-use std::{collections::VecDeque, io};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    io,
+};
 
 /// Answers for the client are passed on when so many bytes wait.
 const PASS_ON: usize = 32 << 10;
@@ -45,11 +48,12 @@ pub enum Fate {
     DropNoData,
     /// Its rows are kept.
     Keep,
-    /// The rows of a write with our columns: ours are kept, the client gets its own. `described`: the client awaits a
-    /// description of the rows too.
+    /// The rows of a write with our columns: ours are kept, the client gets its own.
     Capture {
         /// Which write.
         write: usize,
+        /// So many rows the client wants now; 0 is all.
+        most: usize,
     },
 }
 
@@ -66,6 +70,15 @@ pub struct Seen {
     pub row: Vec<u8>,
 }
 
+/// What of a write's answer waits for another Execute.
+#[derive(Debug, Default, Clone)]
+pub struct Rest {
+    /// Rows given.
+    given: usize,
+    /// Messages not given yet; the last one says that it is complete.
+    pub frames: VecDeque<Vec<u8>>,
+}
+
 /// What came of running.
 #[derive(Debug, Default)]
 pub struct Ran {
@@ -75,6 +88,8 @@ pub struct Ran {
     pub seen: Vec<Seen>,
     /// Per write: where its result begins in the client's answer, and the rows that its tag counts.
     pub writes: Vec<(usize, usize, u64)>,
+    /// Per write: what of its answer the client has not asked for yet.
+    pub rest: BTreeMap<usize, Rest>,
     /// An error, and whether the client's own message met it (then the client gets it). Everything behind it was skipped.
     pub error: Option<(Message, bool)>,
     /// ReadyForQuery's status, if it came.
@@ -83,6 +98,8 @@ pub struct Ran {
     pub last_complete: Option<usize>,
     /// Command tags of the client's statements.
     pub tags: Vec<String>,
+    /// Settings that the server reported.
+    pub parameters: Vec<(String, String)>,
     /// A notice of a commit that may not be replicated.
     pub doubtful: bool,
 }
@@ -195,9 +212,15 @@ impl Pipeline {
                         answer.extend(&message.frame);
                     }
                 }
-                (b'A' | b'S', _) => answer.extend(&message.frame),
+                (b'A' | b'S', _) => {
+                    if message.tag == b'S' {
+                        ran.parameters.extend(parameter(message.body()));
+                    }
+                    answer.extend(&message.frame);
+                }
                 (b'E', _) => {
-                    let own = !matches!(fate, Fate::Drop | Fate::Keep);
+                    // At the Sync a deferred constraint of the client speaks.
+                    let own = ask == Ask::Sync || !matches!(fate, Fate::Drop | Fate::Keep);
                     if own {
                         answer.extend(&message.frame);
                     }
@@ -215,9 +238,21 @@ impl Pipeline {
                 }
                 (b'D', Ask::Execute) => match &fate {
                     Fate::Pass => answer.extend(&message.frame),
-                    Fate::Drop => {}
+                    Fate::Drop | Fate::DropUnlessError | Fate::DropNoData => {}
                     Fate::Keep => rows.push(owned(&message)?),
-                    Fate::Capture { write } => capture(&message, *write, answer, &mut ran)?,
+                    Fate::Capture { write, most } => {
+                        let before = ran.rest.get(write).map_or(0, |rest| rest.given);
+                        let full = *most > 0 && before >= *most;
+                        let rest = ran.rest.entry(*write).or_default();
+                        let mut own = Vec::new();
+                        ran.seen.push(capture(&message, *write, &mut own)?);
+                        rest.given += usize::from(!full && !own.is_empty());
+                        if full {
+                            rest.frames.push_back(own);
+                        } else {
+                            answer.extend(own);
+                        }
+                    }
                 },
                 (b'T', Ask::Execute) => answer.extend(&message.frame),
                 // COPY TO: a description, the rows, their end.
@@ -226,10 +261,17 @@ impl Pipeline {
                     self.awaited.pop_front();
                     let tag = crate::wire::postgres::message::command_tag(message.body()).to_owned();
                     match (message.tag, &fate) {
-                        (b'C', Fate::Capture { write }) => {
+                        (b'C', Fate::Capture { write, most }) => {
                             ran.writes.push((*write, answer.len(), rows_of(&tag).unwrap_or(0)));
                             ran.last_complete = Some(answer.len());
-                            answer.extend(&message.frame);
+                            match ran.rest.get_mut(write) {
+                                // The server would not know yet that there are no more.
+                                Some(rest) if *most > 0 && rest.given >= *most => {
+                                    rest.frames.push_back(message.frame.to_vec());
+                                    build::suspended(answer);
+                                }
+                                _ => answer.extend(&message.frame),
+                            }
                         }
                         (b'T', Fate::Capture { .. }) => describe(&message, answer)?,
                         (b'C' | b'I' | b's', Fate::Keep) => ran.kept.push(std::mem::take(&mut rows)),
@@ -289,7 +331,7 @@ fn owned(message: &Message) -> io::Result<Vec<Option<Vec<u8>>>> {
 /// The last three columns are ours.
 pub const OURS: usize = 3;
 
-fn capture(message: &Message, write: usize, answer: &mut Vec<u8>, ran: &mut Ran) -> io::Result<()> {
+fn capture(message: &Message, write: usize, answer: &mut Vec<u8>) -> io::Result<Seen> {
     let malformed = || invalid("a malformed row of a write");
     let values = row(message.body()).ok_or_else(malformed)?;
     let at = values.len().checked_sub(OURS).ok_or_else(malformed)?;
@@ -298,11 +340,10 @@ fn capture(message: &Message, write: usize, answer: &mut Vec<u8>, ran: &mut Ran)
     let (Some(meant), Some(found), Some(row)) = (oid(0), oid(1), text(2).and_then(unhex)) else {
         return Err(malformed());
     };
-    ran.seen.push(Seen { write, meant, found, row });
     if at > 0 {
         build::data_row(answer, &values[..at]);
     }
-    Ok(())
+    Ok(Seen { write, meant, found, row })
 }
 
 /// The description of the client's own columns; it awaits NoData in place of none.

@@ -1,15 +1,9 @@
 //! A simple Query inside a global transaction: each of its statements is run by the extended protocol, in one implicit
 //! local transaction, and answered as the simple one answers.
 
-use super::{
-    End, Failure, Session,
-    pipeline::Fate,
-    statements::Prepared,
-};
-use crate::wire::postgres::{
-    Bind, build,
-    message::{Message, command_tag},
-};
+use super::{End, Failure, Session, pipeline::Fate, statements::Prepared, write::Asked};
+use crate::net::duplex;
+use crate::wire::postgres::{Bind, build, message::Message};
 use atone_undo_log::{
     analyze::Unsupported,
     postgres::{Class, split},
@@ -46,7 +40,8 @@ impl Session {
             many => many.iter().map(|part| prepared(&text[part.clone()])).collect(),
         };
         let ours = |p: &Arc<Prepared>| matches!(p.class(), Class::Control(_));
-        let misnamed = |p: &Arc<Prepared>| matches!(p.class(), Class::Unsupported(what) if what.0.contains("atone"));
+        let misnamed =
+            |p: &Arc<Prepared>| matches!(p.class(), Class::Unsupported(what) if what.0.contains("atone"));
         if self.membership.binding.is_none() && !statements.iter().any(|p| ours(p) || misnamed(p)) {
             return self.relay_query(message).await;
         }
@@ -75,7 +70,9 @@ impl Session {
         };
         match prepared.class() {
             Class::Control(_) => return self.simple_control(prepared).await,
-            Class::Write(_) if self.membership.binding.is_some() => return self.write(prepared, &none, true).await,
+            Class::Write(_) if self.membership.binding.is_some() => {
+                return self.write(prepared, &none, Asked::Query).await;
+            }
             _ => {}
         }
         let name = self.own_name();
@@ -97,30 +94,18 @@ impl Session {
 
     /// Outside a global transaction, but looked at: as it came.
     pub(super) async fn relay_query(&mut self, message: &Message) -> Result<(), End> {
-        self.run().await?;
+        self.send().await?;
         self.hand_over().await?;
         self.database.write(&message.frame).await?;
         self.pending.sent(b'Q');
-        while !self.pending.is_empty() || self.passing.1 > 0 {
-            tokio::select! {
-                more = self.database.fill() => {
-                    let last = !more?;
-                    self.pass_database().await?;
-                    if last { return Err(End::Done) }
-                }
-                more = self.client.fill(), if self.pending.copying() => {
-                    if !more? { return Err(End::Done) }
-                    self.pass_client().await?;
-                }
+        while !self.pending.is_empty() || self.passing.1 > 0 || self.free.1 > 0 {
+            if self.pending.copying() {
+                self.look_at_client()?;
             }
+            let event = duplex(&mut self.client, &mut self.database, self.free).await?;
+            self.on_event(event)?;
         }
         self.block = self.status != super::IDLE;
         Ok(())
     }
 }
-
-/// Did a COMMIT commit? The server answers ROLLBACK, without an error, when the transaction had failed.
-pub(super) fn committed(body: &[u8]) -> bool {
-    command_tag(body) == "COMMIT"
-}
-

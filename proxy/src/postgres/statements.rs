@@ -2,7 +2,7 @@
 
 use crate::wire::{
     postgres::{Bind, Parse},
-    scan::mentions_atone,
+    scan::{first_word, mentions_atone},
 };
 use atone_undo_log::postgres::{Class, classify};
 use std::{
@@ -44,8 +44,8 @@ pub(super) struct Portal {
     pub prepared: Arc<Prepared>,
     /// The values.
     pub bind: Bind,
-    /// It has been run to its end.
-    pub done: bool,
+    /// It has been run to its end; what of the answer the client has not asked for yet.
+    pub done: Option<VecDeque<Vec<u8>>>,
 }
 
 /// A session's statements and portals.
@@ -56,6 +56,16 @@ pub(super) struct Statements {
     order: VecDeque<Vec<u8>>,
     /// Names of statements that are ours to answer.
     controls: BTreeSet<Vec<u8>>,
+    /// Writes as we re-spell them are prepared under names of ours, by the client's name.
+    own: BTreeMap<Vec<u8>, String>,
+    /// Those prepared since the last answer: if that was an error, they may not be.
+    fresh: Vec<Vec<u8>>,
+    /// Names of ours given up, to be closed.
+    stale: Vec<String>,
+    /// Statements of ours are, or were, prepared in this session.
+    pub names_in_use: bool,
+    /// The client may have had the server forget them.
+    pub lost: bool,
     /// `standard_conforming_strings`
     pub lax_strings: bool,
 }
@@ -75,6 +85,11 @@ impl Statements {
 
     /// A message that is only relayed.
     pub fn note(&mut self, tag: u8, body: &[u8]) {
+        // Only a session that was in a global transaction has anything of ours to lose.
+        if self.names_in_use && matches!(tag, b'Q' | b'P') {
+            let says = |word: &[u8]| body.windows(word.len()).any(|w| w.eq_ignore_ascii_case(word));
+            self.lost |= says(b"DISCARD") || says(b"DEALLOCATE");
+        }
         if tag == b'P'
             && let Some(parse) = Parse::read(body)
         {
@@ -113,7 +128,7 @@ impl Statements {
     pub fn bind(&mut self, bind: Bind) {
         match self.statement(&bind.statement) {
             Some(prepared) => {
-                self.portals.insert(bind.portal.clone(), Portal { prepared, bind, done: false });
+                self.portals.insert(bind.portal.clone(), Portal { prepared, bind, done: None });
             }
             None => {
                 self.portals.remove(&bind.portal);
@@ -131,11 +146,41 @@ impl Statements {
         if kind == b'P' {
             self.portals.remove(name);
         } else if self.prepared.remove(name).is_some() {
+            self.stale.extend(self.own.remove(name));
             self.controls.remove(name);
             if !name.is_empty() {
                 self.order.retain(|n| n != name);
             }
         }
+    }
+
+    /// Our name for the client's statement, if it is prepared; otherwise `name` from now on.
+    pub fn own(&mut self, statement: &[u8], name: &str) -> (String, bool) {
+        if let Some(known) = self.own.get(statement) {
+            return (known.clone(), false);
+        }
+        self.own.insert(statement.to_vec(), name.to_owned());
+        self.fresh.push(statement.to_vec());
+        (name.to_owned(), true)
+    }
+
+    /// The answers came: what was prepared stays so, unless there was an error.
+    pub fn answered(&mut self, error: bool) {
+        for statement in std::mem::take(&mut self.fresh) {
+            if error {
+                self.stale.extend(self.own.remove(&statement));
+            }
+        }
+    }
+
+    /// Names of statements of ours to close.
+    pub fn stale(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.stale)
+    }
+
+    /// The server may have forgotten all prepared statements.
+    pub fn forget_own(&mut self) {
+        self.stale.extend(std::mem::take(&mut self.own).into_values());
     }
 
     /// Portals end with the local transaction.
@@ -147,4 +192,12 @@ impl Statements {
     pub fn clear(&mut self) {
         *self = Self { lax_strings: self.lax_strings, ..Self::default() };
     }
+}
+
+/// May a text (behind the name of a Parse, or alone) define tables? By its first words only: a second is soon over.
+pub(super) fn may_define(body: &[u8]) -> bool {
+    body.splitn(3, |b| *b == 0).any(|text| {
+        let word = first_word(text);
+        [&b"CREATE"[..], b"ALTER", b"DROP"].iter().any(|w| word.eq_ignore_ascii_case(w))
+    })
 }

@@ -4,13 +4,16 @@
 //! questions. The server's implicit local transaction ends at the Sync; a branch is settled exactly there, or where the
 //! client's COMMIT stands.
 
-use super::{End, FAILED, Failure, IDLE, Session, failure, pipeline::Ask, rolling_back, statements::Prepared};
+use super::{
+    End, FAILED, Failure, IDLE, Session, counters::Question, failure, pipeline::Ask, rolling_back,
+    statements::Prepared, write::Asked,
+};
 use crate::wire::postgres::{
     Bind, Parse, build,
     message::{Message, Reader, parameter},
 };
 use atone_undo_log::{analyze::Unsupported, postgres::Class};
-use std::sync::Arc;
+use std::{collections::VecDeque, sync::Arc};
 use tokio_util::sync::CancellationToken;
 
 /// A message inside a global transaction may not be larger.
@@ -21,12 +24,17 @@ const GATHER_LIMIT: usize = 4 << 20;
 impl Session {
     /// Serves the client message by message until it is in no global transaction and between local ones.
     pub(super) async fn attend(&mut self, stop: &CancellationToken) -> Result<(), End> {
+        if std::mem::take(&mut self.statements.lost) {
+            self.counters.forget_statement();
+            self.statements.forget_own();
+        }
         loop {
             let message = self.next_message(stop).await?;
             let Some(message) = message else { continue };
             let ends = matches!(message.tag, b'S' | b'Q' | b'F');
             self.on_message(message).await?;
-            if ends && self.membership.binding.is_none() && self.pipeline.is_empty() && self.branch.is_none() {
+            if ends && self.membership.binding.is_none() && self.pipeline.is_empty() && self.branch.is_none()
+            {
                 return Ok(());
             }
         }
@@ -85,7 +93,7 @@ impl Session {
     }
 
     /// Gives the client what waits for it.
-    async fn hand_over(&mut self) -> Result<(), End> {
+    pub(super) async fn hand_over(&mut self) -> Result<(), End> {
         if !self.answer.is_empty() {
             let answer = std::mem::take(&mut self.answer);
             self.client.write(&answer).await?;
@@ -95,7 +103,7 @@ impl Session {
 
     async fn on_message(&mut self, message: Message) -> Result<(), End> {
         if self.pipeline.size() > GATHER_LIMIT {
-            self.run().await?;
+            self.send().await?;
         }
         if self.skipping && !matches!(message.tag, b'S' | b'X') {
             return Ok(());
@@ -109,26 +117,33 @@ impl Session {
                 Ok(())
             }
             b'D' => {
-                let ask =
-                    if message.body().first() == Some(&b'S') { Ask::DescribeStatement } else { Ask::DescribePortal };
+                let ask = if message.body().first() == Some(&b'S') {
+                    Ask::DescribeStatement
+                } else {
+                    Ask::DescribePortal
+                };
                 self.pipeline.pass(&message.frame, ask);
                 Ok(())
             }
             b'C' => {
                 let mut reader = Reader(message.body());
-                let (Some(kind), Some(name)) = (reader.byte(), reader.text()) else { return self.malformed().await };
+                let (Some(kind), Some(name)) = (reader.byte(), reader.text()) else {
+                    return self.malformed().await;
+                };
                 self.statements.close(kind, name);
                 self.pipeline.pass(&message.frame, Ask::Close);
                 Ok(())
             }
             b'E' => {
                 let mut reader = Reader(message.body());
-                let (Some(portal), Some(most)) = (reader.text(), reader.int()) else { return self.malformed().await };
+                let (Some(portal), Some(most)) = (reader.text(), reader.int()) else {
+                    return self.malformed().await;
+                };
                 let portal = portal.to_vec();
                 self.on_execute(&portal, most, &message).await
             }
             b'H' => {
-                self.run().await?;
+                self.send().await?;
                 self.hand_over().await
             }
             b'S' => self.on_sync(true).await,
@@ -172,8 +187,10 @@ impl Session {
 
     async fn on_execute(&mut self, portal: &[u8], most: i32, message: &Message) -> Result<(), End> {
         let bound = self.membership.binding.is_some();
-        let found = self.statements.portal(portal).map(|p| (p.prepared.clone(), p.bind.clone(), p.done));
+        let found =
+            self.statements.portal(portal).map(|p| (p.prepared.clone(), p.bind.clone(), p.done.is_some()));
         let Some((prepared, bind, done)) = found else {
+            self.unsynced = true;
             if bound {
                 // The server knows it or does not; what it does cannot be told here.
                 let what = Unsupported("a portal whose statement the proxy has not seen".into());
@@ -183,28 +200,47 @@ impl Session {
             return Ok(());
         };
         if matches!(prepared.class(), Class::Control(_)) {
-            return self.execute_control(&prepared, &bind, &message.frame).await;
+            return self.execute_control(&prepared, &bind).await;
         }
+        self.unsynced = true;
         if !bound {
             self.pipeline.pass(&message.frame, Ask::Execute);
             return Ok(());
         }
         if matches!(prepared.class(), Class::Write(_)) {
-            if done || most != 0 {
-                let what = if done { "a second Execute of a write's portal" } else { "Execute of a write with a limit of rows" };
-                return self.refuse(&Failure::unsupported(&Unsupported(what.into()))).await;
+            let most = usize::try_from(most).unwrap_or(0);
+            if done {
+                return self.go_on(portal, most).await;
             }
             if let Some(portal) = self.statements.portal(portal) {
-                portal.done = true;
+                portal.done = Some(VecDeque::new());
             }
-            return self.write(&prepared, &bind, false).await;
+            return self.write(&prepared, &bind, Asked::Execute { most }).await;
         }
         self.statement(&prepared, &message.frame).await
     }
 
+    /// More rows of a write that has run.
+    async fn go_on(&mut self, portal: &[u8], most: usize) -> Result<(), End> {
+        self.send().await?;
+        let Some(rest) = self.statements.portal(portal).and_then(|p| p.done.as_mut()) else { return Ok(()) };
+        // The last message says that it is complete.
+        let rows = rest.len().saturating_sub(1);
+        let now = if most == 0 || rows < most { rest.len() } else { most };
+        for frame in rest.drain(..now) {
+            self.answer.extend(frame);
+        }
+        if rest.is_empty() {
+            return Ok(());
+        }
+        build::suspended(&mut self.answer);
+        Ok(())
+    }
+
     /// A statement inside a global transaction that is neither a write nor ours. `frame` executes it.
     pub(super) async fn statement(&mut self, prepared: &Arc<Prepared>, frame: &[u8]) -> Result<(), End> {
-        if let (Some(why), false) = (self.ended.clone(), matches!(prepared.class(), Class::Rollback { .. })) {
+        let ends = matches!(prepared.class(), Class::Rollback { .. } | Class::Commit { .. });
+        if let (Some(why), false) = (self.ended.clone(), ends) {
             return self.refuse(&why).await;
         }
         match prepared.class() {
@@ -216,13 +252,14 @@ impl Session {
             Class::Session => {
                 self.pipeline.pass(frame, Ask::Execute);
                 if prepared.text.to_ascii_uppercase().contains("DEALLOCATE") {
-                    self.run().await?;
+                    self.send().await?;
                     self.counters.forget_statement();
+                    self.statements.forget_own();
                 }
             }
             Class::DiscardAll => {
                 self.pipeline.pass(frame, Ask::Execute);
-                self.run().await?;
+                self.send().await?;
                 if !self.skipping {
                     // A reset of the session ends its binding; the global transaction goes on.
                     self.counters.forget_statement();
@@ -236,7 +273,7 @@ impl Session {
             }
             Class::Commit { chain } => return self.commit(frame, *chain).await,
             Class::Rollback { chain } => {
-                self.run().await?;
+                self.send().await?;
                 if self.skipping {
                     return Ok(());
                 }
@@ -258,7 +295,7 @@ impl Session {
             }
             Class::RollbackTo(name) => {
                 self.pipeline.pass(frame, Ask::Execute);
-                self.run().await?;
+                self.send().await?;
                 if !self.skipping {
                     self.counters.forget();
                     if let Some(branch) = &mut self.branch {
@@ -285,7 +322,7 @@ impl Session {
 
     /// Tells the client no, and makes its local transaction fail as any error would.
     pub(super) async fn refuse(&mut self, failure: &Failure) -> Result<(), End> {
-        self.run().await?;
+        self.send().await?;
         if self.skipping {
             // An error came first.
             return Ok(());
@@ -299,14 +336,14 @@ impl Session {
     pub(super) async fn fail_locally(&mut self) -> Result<(), End> {
         self.pipeline.poison();
         let ran = self.pipeline.run(&mut self.database, &mut self.client, &mut Vec::new()).await?;
-        self.skipping = true;
+        (self.skipping, self.poisoned) = (true, true);
         self.writes.clear();
         debug_assert!(ran.error.is_some());
         Ok(())
     }
 
     /// Sends what was gathered and sees to the answers. Errors end in `skipping`.
-    pub(super) async fn run(&mut self) -> Result<(), End> {
+    pub(super) async fn send(&mut self) -> Result<(), End> {
         if self.pipeline.is_empty() {
             return Ok(());
         }
@@ -316,15 +353,19 @@ impl Session {
 
     /// Sync, from the client or at the end of its Query: the implicit local transaction ends.
     pub(super) async fn on_sync(&mut self, tell: bool) -> Result<(), End> {
+        let only_read = self.branch.is_none() && self.writes.is_empty();
         if !self.skipping && !self.block && self.expects_counts() {
-            self.ask_counts();
-        }
-        self.run().await?;
-        if !self.skipping && !self.block && self.counters.known() {
-            if self.branch.as_ref().is_some_and(|b| !b.changes.is_empty()) {
-                return self.settle_at_sync().await;
+            if only_read {
+                // Proven and ended in one go.
+                self.ask_counters(Question::Proof);
+                return self.sync(tell).await;
             }
-            self.check_counters().await?;
+            self.ask_counters(Question::Counts);
+        }
+        self.send().await?;
+        let written = self.branch.as_ref().is_some_and(|b| !b.changes.is_empty());
+        if !self.skipping && !self.block && written {
+            return self.settle_at_sync().await;
         }
         self.sync(tell).await
     }
@@ -332,14 +373,18 @@ impl Session {
     /// Sends the Sync; the client is told that we are ready, if it is to be.
     pub(super) async fn sync(&mut self, tell: bool) -> Result<(), End> {
         self.pipeline.sync(super::pipeline::Fate::Drop);
-        let ran = self.pipeline.run(&mut self.database, &mut self.client, &mut self.answer).await?;
-        if let Some((error, _)) = &ran.error
-            && !self.skipping
-        {
-            // A deferred constraint, most likely: it speaks at the end of the implicit local transaction.
-            self.answer.extend(&error.frame);
+        self.poisoned = false;
+        let mut ran = self.pipeline.run(&mut self.database, &mut self.client, &mut self.answer).await?;
+        let mut ready = ran.ready.take();
+        if !self.skipping {
+            self.absorb(ran).await?;
         }
-        self.after_sync(ran.ready);
+        if std::mem::take(&mut self.poisoned) {
+            self.pipeline.sync(super::pipeline::Fate::Drop);
+            let ran = self.pipeline.run(&mut self.database, &mut self.client, &mut Vec::new()).await?;
+            ready = ran.ready;
+        }
+        self.after_sync(ready);
         if tell {
             build::ready(&mut self.answer, self.status);
         }
@@ -349,7 +394,7 @@ impl Session {
     pub(super) fn after_sync(&mut self, ready: Option<u8>) {
         self.status = ready.unwrap_or(self.status);
         self.block = self.status != IDLE;
-        self.skipping = false;
+        (self.skipping, self.unsynced, self.refused) = (false, false, false);
         self.writes.clear();
         if !self.block {
             self.branch = None;
@@ -378,7 +423,7 @@ impl Session {
 
     /// Rolls the local transaction back.
     pub(super) async fn abandon(&mut self) -> Result<(), End> {
-        self.run().await?;
+        self.send().await?;
         self.branch = None;
         self.writes.clear();
         self.counters.forget();

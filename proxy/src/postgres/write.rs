@@ -2,8 +2,8 @@
 //! the table or partition of each row, and the row.
 
 use super::{
-    End, Failure, Session,
-    counters::{Counters, Counts},
+    End, FAILED, Failure, Session,
+    counters::{Counters, Counts, PORTAL, Question, disproved},
     pipeline::{Fate, Ran, Seen},
     statements::Prepared,
 };
@@ -15,13 +15,29 @@ use atone_undo_log::{
 };
 use std::sync::Arc;
 
+/// undefined_column
+const UNDEFINED_COLUMN: &str = "42703";
 /// Bytes of rows that one local transaction may change; its undo record holds them twice.
 const BRANCH_BYTES: usize = 256 << 20;
+
+/// How the client asked for a write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Asked {
+    /// By a simple Query: it awaits a description of the rows.
+    Query,
+    /// By Execute, for so many rows at most; 0 is all.
+    Execute {
+        /// Rows.
+        most: usize,
+    },
+}
 
 /// A write that was sent and whose rows are not in the branch yet.
 #[derive(Debug)]
 pub(super) struct Running {
     statement: Arc<Prepared>,
+    /// The client's portal.
+    portal: Vec<u8>,
 }
 
 impl Running {
@@ -40,8 +56,13 @@ impl Session {
         format!("atone {}", self.names)
     }
 
-    /// Gathers a write. `described`: the client awaits a description of its rows (it sent a simple Query).
-    pub(super) async fn write(&mut self, prepared: &Arc<Prepared>, bind: &Bind, described: bool) -> Result<(), End> {
+    /// Gathers a write.
+    pub(super) async fn write(
+        &mut self,
+        prepared: &Arc<Prepared>,
+        bind: &Bind,
+        asked: Asked,
+    ) -> Result<(), End> {
         if let Some(why) = self.ended.clone() {
             return self.refuse(&why).await;
         }
@@ -50,6 +71,9 @@ impl Session {
             let what = "a session whose client_encoding is not UTF8".into();
             return self.refuse(&Failure::unsupported(&Unsupported(what))).await;
         }
+        if self.failed() {
+            return self.write_in_vain(prepared, bind, asked);
+        }
         self.begin_counting();
         let name = self.own_name();
         let mut results = bind.results.clone();
@@ -57,68 +81,118 @@ impl Session {
             // One format per column of the client's; ours are text in any format.
             results.extend([0; super::pipeline::OURS]);
         }
+        for stale in self.statements.stale() {
+            self.pipeline.close(b'S', &stale);
+        }
+        // A statement that the client keeps is kept by us too.
+        let kept = matches!(asked, Asked::Execute { .. }) && !bind.statement.is_empty();
+        let (statement, new) =
+            if kept { self.statements.own(&bind.statement, &name) } else { (name.clone(), true) };
+        if new {
+            // What the server says of our re-spelling of the client's statement is for the client.
+            let sql = write.with_returning(&prepared.text);
+            self.pipeline.parse(&statement, &sql, &prepared.types, Fate::DropUnlessError);
+        }
         let own = Bind {
             portal: name.clone().into_bytes(),
-            statement: name.clone().into_bytes(),
+            statement: statement.into_bytes(),
             results,
             ..bind.clone()
         };
-        let number = self.writes.len();
-        let capture = Fate::Capture { write: number };
-        // What the server says of our re-spelling of the client's statement is for the client.
-        let sql = write.with_returning(&prepared.text);
-        self.pipeline.parse(&name, &sql, &prepared.types, Fate::DropUnlessError);
         self.pipeline.bind(&own, Fate::DropUnlessError);
-        if described {
+        let number = self.writes.len();
+        let most = match asked {
+            // Without rows for the client it runs to its end at once.
+            Asked::Execute { most } if write.returning => most,
+            Asked::Execute { .. } | Asked::Query => 0,
+        };
+        let capture = Fate::Capture { write: number, most };
+        if asked == Asked::Query {
             self.pipeline.describe(&name, capture.clone());
         }
         self.pipeline.execute(&name, capture);
         self.pipeline.close(b'P', &name);
-        self.pipeline.close(b'S', &name);
-        self.writes.push(Running { statement: prepared.clone() });
+        if !kept {
+            self.pipeline.close(b'S', &name);
+        }
+        self.writes.push(Running { statement: prepared.clone(), portal: bind.portal.clone() });
         Ok(())
+    }
+
+    /// In a local transaction that has failed the server refuses the statement itself.
+    fn write_in_vain(&mut self, prepared: &Arc<Prepared>, bind: &Bind, asked: Asked) -> Result<(), End> {
+        let name = self.own_name();
+        let own =
+            Bind { portal: name.clone().into_bytes(), statement: name.clone().into_bytes(), ..bind.clone() };
+        self.pipeline.parse(&name, &prepared.text, &prepared.types, Fate::DropUnlessError);
+        self.pipeline.bind(&own, Fate::DropUnlessError);
+        if asked == Asked::Query {
+            self.pipeline.describe(&name, Fate::DropNoData);
+        }
+        self.pipeline.execute(&name, Fate::Pass);
+        Ok(())
+    }
+
+    /// The local transaction has failed: the server refuses everything but its end.
+    pub(super) fn failed(&self) -> bool {
+        self.block && self.status == FAILED
     }
 
     /// Before the first statement of a local transaction that may change rows, the counters are asked.
     pub(super) fn begin_counting(&mut self) {
-        if !self.counters.known() && !self.counting {
-            self.ask_counts();
+        if !self.counters.known() && !self.counting && !self.failed() {
+            self.ask_counters(Question::Baseline);
         }
     }
 
-    /// Asks for the counts; [`Session::absorb`] hears the answer.
-    pub(super) fn ask_counts(&mut self) {
-        let (parse, bind) = self.counters.ask();
+    /// Asks the counters; [`Session::absorb`] hears the answer.
+    pub(super) fn ask_counters(&mut self, question: Question) {
+        for name in self.counters.stale() {
+            self.pipeline.close(b'S', &name);
+        }
+        let (parse, bind) = self.counters.ask(question);
+        self.statements.names_in_use = true;
         if let Some((name, sql)) = parse {
             self.pipeline.parse(&name, sql, &[], Fate::Drop);
         }
         self.pipeline.bind(&bind, Fate::Drop);
-        self.pipeline.execute("atone counts", Fate::Keep);
+        let fate = if question == Question::Proof { Fate::Drop } else { Fate::Keep };
+        self.pipeline.execute(PORTAL, fate);
+        self.pipeline.close(b'P', PORTAL);
         self.counting = true;
     }
 
     /// Will there be something to compare when what was gathered has run?
     pub(super) fn expects_counts(&self) -> bool {
-        self.counting || self.counters.known()
+        !self.failed() && (self.counting || self.counters.known())
     }
 
     /// Runs what was gathered and compares the counts.
     pub(super) async fn check_counters(&mut self) -> Result<(), End> {
         if self.expects_counts() {
-            self.ask_counts();
+            self.ask_counters(Question::Counts);
         }
-        self.run().await
+        self.send().await
     }
 
     /// Takes in what came of running: errors, rows of writes, counts.
     pub(super) async fn absorb(&mut self, ran: Ran) -> Result<(), End> {
-        let Ran { kept, seen, writes, error, last_complete, .. } = ran;
+        let Ran { kept, seen, writes, error, last_complete, parameters, mut rest, .. } = ran;
+        for (number, running) in self.writes.iter().enumerate() {
+            let portal = self.statements.portal(&running.portal);
+            if let (Some(rest), Some(portal)) = (rest.remove(&number), portal) {
+                portal.done = Some(rest.frames);
+            }
+        }
+        self.parameters.extend(parameters);
         self.counting = false;
+        self.counters.answered(error.is_some());
+        self.statements.answered(error.is_some());
         let begun = self.counters.known();
         let mut kept = kept.into_iter();
         // The first counts of a local transaction stand before its statements, all others behind.
         if !begun && let Some(rows) = kept.next() {
-            match Counters::read(&rows) {
+            match Counters::read_baseline(&rows) {
                 Some(counts) => self.counters.begin(counts),
                 None => return self.uncountable().await,
             }
@@ -135,8 +209,22 @@ impl Session {
         }
         self.writes.clear();
         if let Some((error, own)) = error {
-            if !own {
-                let fault = crate::wire::postgres::Fault::read(error.body());
+            let fault = crate::wire::postgres::Fault::read(error.body());
+            if own && fault.state == UNDEFINED_COLUMN && fault.message.contains("tableoid") {
+                let what = "a write to something other than a table (a view, most likely)";
+                self.answer.truncate(self.answer.len().saturating_sub(error.frame.len()));
+                self.answer.extend(Failure::unsupported(&Unsupported(what.into())).message("ERROR"));
+            }
+            if !own && fault.state.starts_with("57") {
+                // The client cancelled, or the server is ending.
+                self.answer.extend(&error.frame);
+            } else if !own {
+                if let Some(table) = disproved(&fault.message) {
+                    self.answer.truncate(last_complete.unwrap_or(self.answer.len()));
+                    self.answer.extend(Failure::unseen_by_read(table).message("ERROR"));
+                    (self.skipping, self.refused) = (true, true);
+                    return Ok(());
+                }
                 let what = format!("a question of the proxy failed: {} ({})", fault.message, fault.state);
                 self.counters.forget_statement();
                 self.answer.extend(Failure::internal(&what).message("ERROR"));
@@ -164,6 +252,7 @@ impl Session {
             Ok(()) => Ok(()),
             Err(unseen) => {
                 self.answer.truncate(last_complete.unwrap_or(self.answer.len()));
+                self.refused = true;
                 let failure = Failure::unseen(&unseen.table, unseen.captured, unseen.counted);
                 self.answer.extend(failure.message("ERROR"));
                 self.fail_locally().await
@@ -172,7 +261,11 @@ impl Session {
     }
 
     /// The rows of writes become changes of the branch. An error stands where the write's result began.
-    async fn take_in(&mut self, writes: &[(usize, usize, u64)], seen: Vec<Seen>) -> Result<(), (usize, Failure)> {
+    async fn take_in(
+        &mut self,
+        writes: &[(usize, usize, u64)],
+        seen: Vec<Seen>,
+    ) -> Result<(), (usize, Failure)> {
         let mut seen = seen.into_iter().peekable();
         for (number, at, counted) in writes {
             let mut rows = Vec::new();
@@ -193,19 +286,29 @@ impl Session {
         Ok(())
     }
 
-    async fn change(&mut self, (verb, assigned): (Verb, Vec<String>), rows: Vec<Seen>) -> Result<(), Failure> {
+    async fn change(
+        &mut self,
+        (verb, assigned): (Verb, Vec<String>),
+        rows: Vec<Seen>,
+    ) -> Result<(), Failure> {
         let Some(meant) = rows.first().map(|r| r.meant) else { return Ok(()) };
         let resource = self.resource.clone();
         let Some(backend) = resource.backend.postgres() else { return Ok(()) };
         let entry = backend.entry(meant).await.map_err(|e| Failure::backend(&e))?;
         let entry = entry.ok_or_else(|| {
-            Failure::table(&format!("number {meant}"), "it is a temporary table, or was made in this transaction")
+            Failure::table(
+                &format!("number {meant}"),
+                "it is a temporary table, or was made in this transaction",
+            )
         })?;
         let table = protectable(&entry)?;
         let layout = entry.layout.as_ref().ok_or_else(|| Failure::internal("a table without a layout"))?;
         let key = |column: &&String| table.key.parts.iter().any(|p| table.columns[p.column].name == **column);
         if let Some(column) = assigned.iter().find(key) {
-            return Err(Failure::table(&entry.name, &format!("the statement assigns its key column {column}")));
+            return Err(Failure::table(
+                &entry.name,
+                &format!("the statement assigns its key column {column}"),
+            ));
         }
         let mut captured = Vec::with_capacity(rows.len());
         for row in &rows {
@@ -218,6 +321,12 @@ impl Session {
             let changed = || Failure::internal("a row that does not fit its table; its schema was changed");
             captured.push(image.ok_or_else(changed)?);
         }
+        let twin = |other: &Arc<Entry>| other.name == entry.name && other.table != entry.table;
+        if self.branch.as_ref().is_some_and(|b| b.tables.iter().any(twin)) {
+            let why =
+                "it was written by another name (its partition or parent) in the same local transaction";
+            return Err(Failure::table(&entry.name, why));
+        }
         let branch = self.branch.get_or_insert_with(|| Branch::new(crate::ids::branch()));
         let bytes = branch.bytes + captured.iter().map(|c: &Captured| c.row.size()).sum::<usize>();
         if bytes > BRANCH_BYTES {
@@ -225,7 +334,9 @@ impl Session {
         }
         if branch.rows() + captured.len() > resource.max_rows {
             let most = resource.max_rows;
-            return Err(Failure::too_large(&format!("the local transaction would change over {most} rows (max_rows)")));
+            return Err(Failure::too_large(&format!(
+                "the local transaction would change over {most} rows (max_rows)"
+            )));
         }
         let at = branch.table(&entry);
         branch.left(at, captured, verb == Verb::Delete);

@@ -180,8 +180,8 @@ impl Session {
 
     /// A read passes, unless a function in it may write.
     async fn read(&mut self, text: &[u8], settings: &Settings, command: Command) -> Result<(), End> {
-        let resource = self.resource.clone();
-        let planner = Planner { backend: &resource.backend, settings };
+        let mysql = self.mysql.clone();
+        let planner = Planner { mysql: &mysql, settings };
         match planner.refuse_writers(text).await {
             Ok(()) => self.relay(command).await.map(drop),
             Err(no) => self.fail(&super::write::failure(no)).await,

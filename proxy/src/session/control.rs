@@ -154,8 +154,8 @@ impl Session {
             Err(error) => return Ok(Err(Failure::backend(&error))),
         }
         // Before anything else of this session is heard by the coordinator.
-        self.resource.coordinator.sees(&backend.name, &server);
-        Ok(backend.allow_undo(&account).await.map_err(|e| Failure::backend(&e)))
+        self.resource.coordinator.sees(backend.name(), &server);
+        Ok(self.mysql.allow_undo(&account).await.map_err(|e| Failure::backend(&e)))
     }
 
     async fn decide(
@@ -256,6 +256,5 @@ fn told(denied: Denied) -> Failure {
     match denied {
         Denied::Misuse(what) => Failure::misuse(what),
         Denied::Call(xid, error) => Failure::call(xid, &error),
-        Denied::Backend(error) => Failure::backend(&error),
     }
 }

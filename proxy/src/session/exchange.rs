@@ -59,7 +59,7 @@ impl Exchange<'_> {
             while whole(self.database.arrived()) {
                 let packet = self.database.packet(PACKET_LIMIT).await?;
                 self.to_database = packet.sequence.wrapping_add(1);
-                match self.method.from_database(&packet.payload, legs) {
+                match self.method.on_database(&packet.payload, legs) {
                     FromDatabase::Pass => self.tell_client(&packet.payload).await?,
                     FromDatabase::Encrypt(password) => {
                         let Some(hidden) =
@@ -89,7 +89,7 @@ impl Exchange<'_> {
     }
 
     async fn on_client(&mut self, packet: &[u8], legs: Legs) -> io::Result<Option<Failure>> {
-        match self.method.from_client(packet, legs) {
+        match self.method.on_client(packet, legs) {
             FromClient::Pass => self.tell_database(packet).await?,
             FromClient::GiveKey => {
                 let mut answer = vec![1];

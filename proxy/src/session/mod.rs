@@ -23,6 +23,7 @@ pub use settings::Settings;
 
 use crate::{
     app::Resource,
+    backend::MySql,
     bindings::Binding,
     branch::Branch,
     membership::Membership,
@@ -72,6 +73,7 @@ impl From<io::Error> for End {
 /// One session.
 pub struct Session {
     resource: Arc<Resource>,
+    mysql: Arc<MySql>,
     client: Packets,
     backside: Backside,
     /// How the client signed in.
@@ -116,12 +118,13 @@ impl Command {
 
 impl Session {
     /// A session that has been signed in.
-    pub fn new(resource: Arc<Resource>, connected: Connected) -> Self {
+    pub fn new(resource: Arc<Resource>, mysql: Arc<MySql>, connected: Connected) -> Self {
         let Connected { client, database, answer, method, status } = connected;
         let backside = Backside::new(database, answer.capabilities, resource.max_rows, IMAGE_BYTES);
         let membership = Membership::new(resource.coordinator.clone(), resource.bindings.clone());
         Self {
             resource,
+            mysql,
             client,
             backside,
             method,
@@ -151,7 +154,7 @@ impl Session {
         match end {
             End::Done => {}
             End::Broken(error) => {
-                tracing::debug!(resource = %self.resource.backend.name, %error, "a session broke");
+                tracing::debug!(resource = self.resource.backend.name(), %error, "a session broke");
                 self.resource.backend.doubt();
             }
         }
@@ -275,7 +278,7 @@ impl Session {
         }
         if matches!(effect, scan::Effect::TemporaryTables | scan::Effect::Everything) {
             // It may have been DDL: other sessions are not to wait for the catalogue to be asked again by itself.
-            self.resource.backend.catalogue.forget();
+            self.mysql.catalogue.forget();
         }
         Ok(())
     }
@@ -370,7 +373,7 @@ impl Session {
 
     /// Answers the client with an error of ours.
     async fn fail(&mut self, failure: &Failure) -> Result<(), End> {
-        tracing::debug!(resource = %self.resource.backend.name, message = failure.message(), "refused");
+        tracing::debug!(resource = self.resource.backend.name(), message = failure.message(), "refused");
         Ok(self.client.send(&failure.payload(), 1).await?)
     }
 

@@ -133,7 +133,7 @@ impl Session {
         let resource = self.resource.clone();
         let write =
             resource.analyses.get(text, settings.mode, || analyze_write(text, settings.mode).map(Arc::new));
-        let planner = Planner { backend: &resource.backend, settings };
+        let planner = Planner { mysql: &self.mysql, settings };
         planner.plan(Statement { sql, write: write?, params }).await
     }
 
@@ -411,9 +411,8 @@ pub(super) fn stopped_by_settle(error: branch::SettleError) -> End2 {
         }
         SettleError::Malformed(what) => Stopped::Dead(Failure::dead(what)).into(),
         SettleError::Elsewhere => Stopped::Dead(Failure::elsewhere()).into(),
-        SettleError::Changed(_) | SettleError::Backend(_) => {
-            Stopped::Dead(Failure::dead("its table changed")).into()
-        }
+        SettleError::Backend(error) => Stopped::Dead(Failure::backend(&error)).into(),
+        SettleError::Changed(_) => Stopped::Dead(Failure::dead("its table changed")).into(),
         SettleError::Call(_) | SettleError::Lost | SettleError::LostUncommitted | SettleError::InDoubt => {
             End2::End(End::Broken(std::io::ErrorKind::UnexpectedEof.into()))
         }

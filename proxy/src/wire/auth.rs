@@ -79,7 +79,7 @@ impl Method {
     }
 
     /// A packet of the client, after its first answer.
-    pub fn from_client(&mut self, packet: &[u8], legs: Legs) -> FromClient {
+    pub fn on_client(&mut self, packet: &[u8], legs: Legs) -> FromClient {
         let sha256 = self.name == SHA256;
         let ask = if sha256 { ASK_KEY_SHA256 } else { ASK_KEY_CACHING };
         // A lone zero is the empty password, in any form.
@@ -99,7 +99,7 @@ impl Method {
     }
 
     /// A packet of the database.
-    pub fn from_database(&mut self, packet: &[u8], legs: Legs) -> FromDatabase {
+    pub fn on_database(&mut self, packet: &[u8], legs: Legs) -> FromDatabase {
         if let (Some(1), Some(password)) = (packet.first(), self.held.take()) {
             return FromDatabase::Encrypt(password);
         }

@@ -186,6 +186,8 @@ pub(super) fn common_flags(port: u16, dir: &Path, durability: Durability) -> Vec
     let own = [
         "--no-defaults".to_owned(),
         format!("--datadir={dir}/data"),
+        // Servers that share /tmp now and then meet there.
+        format!("--tmpdir={dir}"),
         format!("--socket={dir}/socket"),
         format!("--pid-file={dir}/pid"),
         format!("--port={port}"),

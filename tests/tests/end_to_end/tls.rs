@@ -5,7 +5,7 @@ use atone_tests::servers::binaries::Profile;
 use atone_tests::servers::database::{APP, SERVICE};
 use atone_tests::servers::{Database, Kind, Maria, MySql, Proxy};
 use atone_tests::{sql, world::World};
-use mysql_async::{Conn, OptsBuilder, prelude::Queryable};
+use mysql_async::{Conn, prelude::Queryable};
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::sync::Arc;
@@ -80,7 +80,7 @@ async fn a_user_changed_in_the_middle() {
     let world = World::shared();
     forget_accounts(&world.orders).await;
     let options = sql::options(world.proxy.port(Kind::MySql), SERVICE, None);
-    let mut conn = Conn::new(OptsBuilder::from(options)).await.unwrap();
+    let mut conn = Conn::new(options).await.unwrap();
     for user in [APP, SERVICE, APP] {
         forget_accounts(&world.orders).await;
         let change =

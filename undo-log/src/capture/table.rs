@@ -87,10 +87,12 @@ impl Row {
 }
 
 impl Table {
-    /// The stored column of this name; MySQL's column names do not tell case apart.
+    /// The stored column of this name. MySQL's column names do not tell case apart; PostgreSQL's do, so that the exact one
+    /// goes first.
     pub fn column(&self, name: &str) -> Option<usize> {
-        let name = name.to_lowercase();
-        self.columns.iter().position(|c| c.name.to_lowercase() == name)
+        let lower = name.to_lowercase();
+        let exact = self.columns.iter().position(|c| c.name == name);
+        exact.or_else(|| self.columns.iter().position(|c| c.name.to_lowercase() == lower))
     }
 
     /// How the column stores what it is given.

@@ -3,8 +3,11 @@
 //! Form of a record: the number of columns, then each column's type and its value behind its length, -1 for NULL; dropped
 //! columns are not there. Source: `record_send` and the types' send functions in PostgreSQL's source.
 
+/// A column's type, by its number in the database, and its value.
+pub type Value<'a> = (u32, Option<&'a [u8]>);
+
 /// The value of each column and its type.
-pub fn record(bytes: &[u8]) -> Option<Vec<(u32, Option<&[u8]>)>> {
+pub fn record(bytes: &[u8]) -> Option<Vec<Value<'_>>> {
     let mut rest = bytes;
     let mut take = |length: usize| {
         let (taken, after) = rest.split_at_checked(length)?;

@@ -19,6 +19,8 @@ pub struct Layout {
     pub oid: u32,
     /// The columns of a row in binary form.
     pub fields: Vec<Field>,
+    /// It is partitioned: its rows are in other tables.
+    pub partitioned: bool,
     /// The name that its rows are locked under: the topmost partitioned table's.
     pub locked_as: String,
 }

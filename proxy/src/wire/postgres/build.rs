@@ -105,6 +105,11 @@ pub fn ready(out: &mut Vec<u8>, status: u8) {
     message(out, b'Z', |out| out.push(status));
 }
 
+/// PortalSuspended.
+pub fn suspended(out: &mut Vec<u8>) {
+    message(out, b's', |_| {});
+}
+
 /// CommandComplete.
 pub fn complete(out: &mut Vec<u8>, tag: &str) {
     message(out, b'C', |out| text(out, tag.as_bytes()));

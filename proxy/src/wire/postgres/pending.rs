@@ -21,9 +21,9 @@ impl Pending {
         self.copying
     }
 
-    /// Will an answer come by itself? Behind a Query, a FunctionCall or a Sync it does.
-    pub fn will_be_answered(&self) -> bool {
-        self.sent.iter().any(|tag| matches!(tag, b'Q' | b'F' | b'S'))
+    /// Is the last message one that ends an implicit local transaction?
+    pub fn ends_with_sync(&self) -> bool {
+        self.sent.back().is_some_and(|tag| matches!(tag, b'Q' | b'F' | b'S'))
     }
 
     /// The client sent a message.

@@ -1,9 +1,7 @@
 //! Tables as the database's catalogue describes them, remembered for a second.
 
-use super::{
-    foreign_keys::{Reference, cascades},
-    writers::Writers,
-};
+use super::{foreign_keys::cascades, writers::Writers};
+use crate::backend::Entry;
 use atone_undo_log::capture::{Column, ColumnKind, Key, KeyPart, Storage, Table};
 use dashmap::DashMap;
 use mysql_async::{Conn, prelude::Queryable};
@@ -17,19 +15,6 @@ use std::{
 const FRESH: Duration = Duration::from_secs(1);
 /// Names remembered at once.
 const CAPACITY: usize = 10_000;
-
-/// What is known of a table.
-#[derive(Debug)]
-pub struct Entry {
-    /// `schema.table`.
-    pub name: String,
-    /// How to capture it; or why it cannot be captured.
-    pub table: Result<Table, String>,
-    /// Events that have a trigger: INSERT, UPDATE, DELETE.
-    pub triggers: Vec<String>,
-    /// Foreign keys of other tables that point here and change rows there on their own.
-    pub cascades: Vec<Reference>,
-}
 
 type Known<T> = (Instant, T);
 
@@ -101,7 +86,7 @@ impl Catalogue {
     }
 }
 
-async fn read(
+pub(super) async fn read(
     conn: &mut Conn,
     mariadb: bool,
     schema: &str,
@@ -141,7 +126,7 @@ async fn read(
         }
         (other, _) => Err(format!("it is a {}, not a base table", other.to_lowercase())),
     };
-    Ok(Some(Entry { name, table, triggers, cascades }))
+    Ok(Some(Entry { name, table, triggers, cascades, layout: None }))
 }
 
 /// Name, type, character set, extra, nullable, default, type in full.

@@ -1,12 +1,10 @@
 //! The schema `atone` in each database server: created when missing, checked when there. On a server that takes
 //! another's place it must be there, since it came from that other.
 
-use super::BackendError;
+use crate::backend::BackendError;
 use mysql_async::{Conn, prelude::Queryable};
 
-/// The undo table. It has no auto-increment column, which would change the application's LAST_INSERT_ID().
-pub const UNDO_LOG: &str = "atone.undo_log";
-
+/// The undo table has no auto-increment column, which would change the application's LAST_INSERT_ID().
 const CREATE: [&str; 3] = [
     "CREATE DATABASE IF NOT EXISTS atone",
     "CREATE TABLE IF NOT EXISTS atone.undo_log (
@@ -31,7 +29,7 @@ const EXPECTED: &str = "xid char(26), branch_id bigint unsigned, part smallint u
 
 /// Creates or checks everything, and records the resource's name.
 pub(super) async fn prepare(conn: &mut Conn, name: &str) -> Result<(), BackendError> {
-    let database = |source| BackendError::Database { name: name.to_owned(), source };
+    let database = |source| BackendError::database(name, source);
     if !is_there(conn).await.map_err(database)? {
         for statement in CREATE {
             conn.query_drop(statement).await.map_err(database)?;
@@ -53,8 +51,8 @@ async fn is_there(conn: &mut Conn) -> Result<bool, mysql_async::Error> {
 
 /// Checks that all is there, and under this resource's name.
 pub(super) async fn check(conn: &mut Conn, name: &str) -> Result<(), BackendError> {
-    let database = |source| BackendError::Database { name: name.to_owned(), source };
-    let unfit = |what: String| BackendError::Unfit { name: name.to_owned(), what };
+    let database = |source| BackendError::database(name, source);
+    let unfit = |what: String| BackendError::unfit(name, what);
     if !is_there(conn).await.map_err(database)? {
         let what = "it has no table atone.resource, so that it was not made from the server that was here before. \
             If it is to be a resource of its own, give it a name and an address of its own";

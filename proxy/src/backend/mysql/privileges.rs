@@ -1,7 +1,7 @@
 //! What the proxy's account must be able to see. A trigger, routine or foreign key that the catalogue hides from it
 //! would be one whose writes nobody captures, so that the start fails instead.
 
-use super::BackendError;
+use crate::backend::BackendError;
 use mysql_async::{Conn, prelude::Queryable};
 
 const NEEDED: [&str; 8] =
@@ -9,10 +9,8 @@ const NEEDED: [&str; 8] =
 
 /// Fails when a privilege on everything (`*.*`) is missing.
 pub(super) async fn check(conn: &mut Conn, name: &str) -> Result<(), BackendError> {
-    let grants: Vec<String> = conn
-        .query("SHOW GRANTS")
-        .await
-        .map_err(|source| BackendError::Database { name: name.to_owned(), source })?;
+    let grants: Vec<String> =
+        conn.query("SHOW GRANTS").await.map_err(|source| BackendError::database(name, source))?;
     let missing = missing(&grants);
     if missing.is_empty() {
         return Ok(());
@@ -22,7 +20,7 @@ pub(super) async fn check(conn: &mut Conn, name: &str) -> Result<(), BackendErro
          GRANT {0} ON *.* TO <the account in url>",
         missing.join(", ")
     );
-    Err(BackendError::Unfit { name: name.to_owned(), what })
+    Err(BackendError::unfit(name, what))
 }
 
 fn missing(grants: &[String]) -> Vec<&'static str> {

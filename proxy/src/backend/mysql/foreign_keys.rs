@@ -3,21 +3,9 @@
 //! MySQL is asked through its dictionary's views. MariaDB opens every table of every schema for the same views (and
 //! has been seen to die of it), so that InnoDB's own dictionary is read there.
 
+use crate::backend::Reference;
 use mysql_async::{Conn, prelude::Queryable};
 use std::collections::BTreeMap;
-
-/// A foreign key with a rule that writes.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Reference {
-    /// The referencing schema and table.
-    pub child: (String, String),
-    /// Pairs of referencing and referenced column.
-    pub columns: Vec<(String, String)>,
-    /// A DELETE here changes rows there.
-    pub on_delete: bool,
-    /// An UPDATE of the referenced columns here changes rows there.
-    pub on_update: bool,
-}
 
 /// InnoDB's flags for CASCADE and SET NULL.
 const ON_DELETE: u32 = 1 | 2;

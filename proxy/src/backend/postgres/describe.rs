@@ -1,0 +1,200 @@
+//! A table as the database's catalogue describes it.
+
+use super::{keys, pool::Session};
+use crate::backend::{BackendError, Entry, Reference};
+use atone_undo_log::{
+    capture::{Column, ColumnKind, Table},
+    postgres::{Field, Layout, quote},
+};
+use std::collections::BTreeMap;
+use tokio_postgres::{Client, Error, Row, types::Type};
+
+/// The table itself and all its partitions.
+pub(super) const TREE: &str = "WITH RECURSIVE tree AS (SELECT $1::oid AS oid UNION ALL \
+    SELECT i.inhrelid FROM tree t JOIN pg_class c ON c.oid = t.oid AND c.relkind = 'p' \
+    JOIN pg_inherits i ON i.inhparent = t.oid) ";
+
+const TABLE: &str = "SELECT n.nspname, c.relname, c.relkind::text, c.relpersistence::text, c.relrowsecurity, \
+    c.relkind = 'r' AND EXISTS (SELECT FROM pg_inherits i WHERE i.inhparent = c.oid), \
+    EXISTS (SELECT FROM tree t JOIN pg_class p ON p.oid = t.oid \
+        WHERE p.relkind NOT IN ('r', 'p') OR p.relpersistence <> 'p'), \
+    EXISTS (SELECT FROM tree t JOIN pg_rewrite r ON r.ev_class = t.oid \
+        WHERE r.rulename <> '_RETURN' AND r.ev_enabled <> 'D'), \
+    ARRAY(SELECT DISTINCT g.tgname::text FROM tree t JOIN pg_trigger g ON g.tgrelid = t.oid \
+        WHERE NOT g.tgisinternal AND g.tgenabled <> 'D' ORDER BY 1), \
+    rn.nspname, rc.relname \
+    FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
+    JOIN pg_class rc ON rc.oid = coalesce(pg_partition_root(c.oid), c.oid) \
+    JOIN pg_namespace rn ON rn.oid = rc.relnamespace WHERE c.oid = $1";
+
+/// A type of values that cannot be sent in binary form is not captured; nor is one of elements, or over a type, like that.
+const COLUMNS: &str = "SELECT a.attname, a.atttypid, a.attgenerated <> '', a.attidentity = 'a', a.attnotnull, \
+    n.nspname, t.typname, t.typsend::oid = 0 OR t.typreceive::oid = 0 \
+        OR coalesce(e.typsend::oid = 0 OR e.typreceive::oid = 0, false) \
+    FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid JOIN pg_namespace n ON n.oid = t.typnamespace \
+    LEFT JOIN pg_type e ON e.oid = CASE t.typtype WHEN 'd' THEN t.typbasetype ELSE t.typelem END \
+    WHERE a.attrelid = $1 AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum";
+
+/// Where a partitioned table refers to this one, each of its partitions has the foreign key too: the first is enough.
+const REFERENCES: &str = "SELECT f.oid, n.nspname, c.relname, f.confdeltype IN ('c', 'n', 'd'), \
+    f.confupdtype IN ('c', 'n', 'd'), ca.attname, pa.attname \
+    FROM pg_constraint f JOIN pg_class c ON c.oid = f.conrelid JOIN pg_namespace n ON n.oid = c.relnamespace \
+    CROSS JOIN LATERAL unnest(f.conkey, f.confkey) WITH ORDINALITY AS k(child, parent, at) \
+    JOIN pg_attribute ca ON ca.attrelid = f.conrelid AND ca.attnum = k.child \
+    JOIN pg_attribute pa ON pa.attrelid = f.confrelid AND pa.attnum = k.parent \
+    WHERE f.contype = 'f' AND f.confrelid = $1 \
+    AND (f.confdeltype IN ('c', 'n', 'd') OR f.confupdtype IN ('c', 'n', 'd')) \
+    AND NOT EXISTS (SELECT FROM pg_constraint p WHERE p.oid = f.conparentid AND p.confrelid = f.confrelid) \
+    ORDER BY f.oid, k.at";
+
+/// A column of the table.
+pub(super) struct Described {
+    pub name: String,
+    /// Its place among the stored ones; None for a generated one.
+    pub stored: Option<usize>,
+    pub not_null: bool,
+}
+
+impl Session {
+    /// The table of this number; None when there is none, or a temporary one.
+    pub async fn describe(&mut self, oid: u32) -> Result<Option<Entry>, BackendError> {
+        let client = self.ask();
+        let entry = describe(&client, oid).await;
+        self.answered(entry)
+    }
+
+    /// The number of the table of this name.
+    pub async fn number(&mut self, schema: &str, table: &str) -> Result<Option<u32>, BackendError> {
+        let query = "SELECT c.oid FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
+            WHERE n.nspname = $1::text AND c.relname = $2::text";
+        let rows = self.query(query, &[(&schema, Type::TEXT), (&table, Type::TEXT)]).await?;
+        let oid = rows.first().map(|row| row.try_get(0)).transpose();
+        self.answered(oid)
+    }
+}
+
+async fn describe(client: &Client, oid: u32) -> Result<Option<Entry>, Error> {
+    let param = [(&oid as _, Type::OID)];
+    let table = format!("{TREE}{TABLE}");
+    let (table, columns, keys, references) = tokio::try_join!(
+        client.query_typed(&table, &param),
+        client.query_typed(COLUMNS, &param),
+        keys::read(client, oid),
+        client.query_typed(REFERENCES, &param),
+    )?;
+    let Some(row) = table.first() else { return Ok(None) };
+    let (schema, name, kind): (String, String, String) = (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
+    let persistence: String = row.try_get(3)?;
+    if persistence == "t" {
+        return Ok(None);
+    }
+    let locked_as = format!("{}.{}", row.try_get::<_, String>(9)?, row.try_get::<_, String>(10)?);
+    let mut entry = Entry {
+        name: locked_as.clone(),
+        table: Err(String::new()),
+        triggers: row.try_get(8)?,
+        cascades: cascades(&references)?,
+        layout: None,
+    };
+    let obstacle = obstacle(row, (&schema, &kind, &persistence))?;
+    let described = match obstacle {
+        Some(why) => Err(why),
+        None => columns_of(&columns)?,
+    };
+    match described {
+        Err(why) => entry.table = Err(why),
+        Ok((columns, fields, described, always)) => {
+            let layout = Layout { oid, fields, locked_as, partitioned: kind == "p" };
+            let insert_order = described.iter().map(|d| d.name.clone()).collect();
+            entry.table = keys::choose(&keys, &columns, &described).map(|(key, uniques)| Table {
+                schema,
+                name,
+                columns,
+                key,
+                uniques,
+                auto_increment: always,
+                insert_order,
+                defaults: Vec::new(),
+                storage: Vec::new(),
+            });
+            entry.layout = entry.table.is_ok().then_some(layout);
+        }
+    }
+    Ok(Some(entry))
+}
+
+/// Why a table cannot be captured whatever its columns are.
+fn obstacle(row: &Row, (schema, kind, persistence): (&str, &str, &str)) -> Result<Option<String>, Error> {
+    let is = |at: usize| row.try_get::<_, bool>(at);
+    let why = match kind {
+        "r" | "p" if schema == "atone" => "it belongs to the proxy",
+        "r" | "p" if matches!(schema, "pg_catalog" | "information_schema" | "pg_toast") => {
+            "it belongs to the database server"
+        }
+        "r" | "p" if persistence == "u" => "it is unlogged: a crash would empty it",
+        // Its key is one of its own rows only, and names rows of the others as well.
+        "r" | "p" if is(5)? => "other tables inherit from it",
+        "r" | "p" if is(6)? => "a partition of it is a foreign or unlogged table",
+        "r" | "p" if is(7)? => "it has rules, which rewrite statements",
+        "r" | "p" if is(4)? => {
+            "it has row level security, by which a statement may see other rows than the undo"
+        }
+        "r" | "p" => return Ok(None),
+        "v" => "it is a view, not a table",
+        "m" => "it is a materialized view, not a table",
+        "f" => "it is a foreign table: its rows are elsewhere",
+        "S" => "it is a sequence, not a table",
+        _ => "it is not a table",
+    };
+    Ok(Some(why.to_owned()))
+}
+
+/// Stored columns, fields of a row in binary form, all columns, and the one that is always numbered by the server (an UPDATE
+/// cannot give it a value).
+type Columns = (Vec<Column>, Vec<Field>, Vec<Described>, Option<usize>);
+
+fn columns_of(rows: &[Row]) -> Result<Result<Columns, String>, Error> {
+    let (mut columns, mut fields, mut described, mut always) = (Vec::new(), Vec::new(), Vec::new(), None);
+    for row in rows {
+        let (name, kind, generated): (String, u32, bool) =
+            (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
+        let (schema, type_name): (String, String) = (row.try_get(5)?, row.try_get(6)?);
+        if row.try_get(7)? {
+            return Ok(Err(format!("its column {name} has type {type_name}, which has no binary form")));
+        }
+        let stored = (!generated).then_some(columns.len());
+        if row.try_get(3)? {
+            always = stored;
+        }
+        fields.push(Field { kind, column: stored });
+        described.push(Described { name: name.clone(), stored, not_null: row.try_get(4)? });
+        if stored.is_some() {
+            columns.push(Column { name, kind: ColumnKind::Postgres(type_in_full(&schema, &type_name)) });
+        }
+    }
+    Ok(Ok((columns, fields, described, always)))
+}
+
+/// As a cast names it.
+fn type_in_full(schema: &str, name: &str) -> String {
+    let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_';
+    if schema == "pg_catalog" && name.bytes().all(plain) {
+        return format!("pg_catalog.{name}");
+    }
+    format!("{}.{}", quote(schema), quote(name))
+}
+
+fn cascades(rows: &[Row]) -> Result<Vec<Reference>, Error> {
+    let mut found: BTreeMap<u32, Reference> = BTreeMap::new();
+    for row in rows {
+        let reference = Reference {
+            child: (row.try_get(1)?, row.try_get(2)?),
+            columns: Vec::new(),
+            on_delete: row.try_get(3)?,
+            on_update: row.try_get(4)?,
+        };
+        let reference = found.entry(row.try_get(0)?).or_insert(reference);
+        reference.columns.push((row.try_get(5)?, row.try_get(6)?));
+    }
+    Ok(found.into_values().collect())
+}

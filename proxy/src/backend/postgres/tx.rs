@@ -1,0 +1,244 @@
+//! A transaction of the service account on PostgreSQL, and reading rows.
+
+use super::{BackendError, Entry, Postgres, pool::Session};
+use crate::backend::{Reference, UNDO_LOG};
+use atone_protocol::{BranchId, Xid};
+use atone_undo_log::{
+    capture::{Captured, ColumnKind, Row, Table},
+    postgres::{Layout, before_images, quote},
+    reverse::Step,
+};
+use std::{error::Error, sync::Arc};
+use tokio_postgres::{
+    error::DbError,
+    types::{IsNull, Kind, ToSql, Type, private::BytesMut, to_sql_checked},
+};
+
+/// Rows looked up by one query, and its parameters at most.
+const ROWS_PER_QUERY: usize = 500;
+const PARAMS_PER_QUERY: usize = 65_535;
+
+/// Unique and exclusion constraints, and foreign keys: another order of steps may mend it.
+pub const ORDER_ERRORS: [&str; 3] = ["23505", "23P01", "23503"];
+
+/// Errors that another try will not mend: the data is in the way (classes 22 and 23), or tables, columns, types or
+/// operators have gone, or a column takes no values.
+pub fn refusal(error: &DbError) -> Option<String> {
+    let code = error.code().code();
+    let data = ["22", "23"].iter().any(|class| code.starts_with(class));
+    let gone = ["42P01", "42703", "42704", "42883", "428C9"].contains(&code);
+    let detail = error.detail().map(|d| format!(": {d}")).unwrap_or_default();
+    (data || gone).then(|| format!("{}{detail} ({code})", error.message()))
+}
+
+/// A value in its type's binary form, as an image holds it.
+#[derive(Debug)]
+struct Raw<'a>(Option<&'a [u8]>);
+
+impl ToSql for Raw<'_> {
+    fn to_sql(&self, _: &Type, out: &mut BytesMut) -> Result<IsNull, Box<dyn Error + Sync + Send>> {
+        Ok(match self.0 {
+            Some(bytes) => {
+                out.extend_from_slice(bytes);
+                IsNull::No
+            }
+            None => IsNull::Yes,
+        })
+    }
+
+    fn accepts(_: &Type) -> bool {
+        true
+    }
+
+    to_sql_checked!();
+}
+
+/// The type of a column, as a parameter needs it: its number only.
+fn type_of(layout: &Layout, column: usize) -> Type {
+    let field = layout.fields.iter().find(|f| f.column == Some(column));
+    let oid = field.map_or(0, |f| f.kind);
+    Type::from_oid(oid).unwrap_or_else(|| Type::new(String::new(), oid, Kind::Simple, String::new()))
+}
+
+impl Session {
+    /// Rows by key; None when they are not of the entry's form any more.
+    pub async fn rows(
+        &mut self,
+        entry: &Entry,
+        keys: &[Vec<Vec<u8>>],
+        lock: bool,
+    ) -> Result<Option<Vec<Captured>>, BackendError> {
+        let (Ok(table), Some(layout)) = (&entry.table, &entry.layout) else { return Ok(None) };
+        let columns = table.key.parts.len().max(1);
+        let mut found = Vec::with_capacity(keys.len());
+        for keys in keys.chunks(ROWS_PER_QUERY.min(PARAMS_PER_QUERY / columns)) {
+            let values: Vec<(Raw<'_>, Type)> = keys
+                .iter()
+                .flat_map(|key| key.iter().zip(&table.key.parts))
+                .map(|(value, part)| (Raw(Some(value)), type_of(layout, part.column)))
+                .collect();
+            let params: Vec<_> = values.iter().map(|(raw, kind)| (raw as _, kind.clone())).collect();
+            for row in self.query(&before_images(table, keys.len(), lock), &params).await? {
+                let record = self.answered(row.try_get::<_, &[u8]>(1))?;
+                let Some(captured) = layout.decode(table, record) else { return Ok(None) };
+                found.push(captured);
+            }
+        }
+        Ok(Some(found))
+    }
+}
+
+/// An open transaction; the server rolls back one that is not ended.
+pub struct Tx {
+    session: Session,
+    pid: u64,
+}
+
+impl Postgres {
+    /// Begins a transaction; on which primary.
+    pub async fn begin(&self) -> Result<(Tx, Arc<str>), BackendError> {
+        let (mut session, primary) = self.connection().await?;
+        session.begin().await?;
+        let pid = session.query("SELECT pg_backend_pid()", &[]).await?;
+        let pid = pid.first().map(|row| row.try_get::<_, i32>(0)).transpose();
+        let pid = session.answered(pid)?.and_then(|pid| u64::try_from(pid).ok()).unwrap_or_default();
+        Ok((Tx { session, pid }, primary))
+    }
+}
+
+impl Tx {
+    pub fn session(&self) -> u64 {
+        self.pid
+    }
+
+    /// The row that an open transaction has inserted keeps this waiting until it ends.
+    pub async fn insert_guard(&mut self, xid: Xid, branch: BranchId) -> Result<bool, BackendError> {
+        let insert = format!(
+            "INSERT INTO {UNDO_LOG} (xid, branch_id, part, parts, status, record) \
+             VALUES ($1, $2, 0, 0, 'GUARD', '') ON CONFLICT DO NOTHING"
+        );
+        Ok(self.session.execute(&insert, &[text(&xid.to_string()), number(&signed(branch))]).await? == 1)
+    }
+
+    pub async fn status(&mut self, xid: Xid, branch: BranchId) -> Result<Option<String>, BackendError> {
+        let query = format!(
+            "SELECT status FROM {UNDO_LOG} WHERE xid = $1 AND branch_id = $2 AND part = 0 FOR UPDATE"
+        );
+        let rows = self.session.query(&query, &[text(&xid.to_string()), number(&signed(branch))]).await?;
+        let status = rows.first().map(|row| row.try_get(0)).transpose();
+        self.session.answered(status)
+    }
+
+    pub async fn parts(&mut self, xid: Xid, branch: BranchId) -> Result<Vec<(u16, Vec<u8>)>, BackendError> {
+        let query = format!(
+            "SELECT parts, record FROM {UNDO_LOG} WHERE xid = $1 AND branch_id = $2 ORDER BY part FOR UPDATE"
+        );
+        let rows = self.session.query(&query, &[text(&xid.to_string()), number(&signed(branch))]).await?;
+        let part = |row: &tokio_postgres::Row| Ok((row.try_get::<_, i16>(0)? as u16, row.try_get(1)?));
+        self.session.answered(rows.iter().map(part).collect())
+    }
+
+    pub async fn mark_undone(&mut self, xid: Xid, branch: BranchId) -> Result<(), BackendError> {
+        let (xid, branch) = (xid.to_string(), signed(branch));
+        let named = [text(&xid), number(&branch)];
+        let mark = format!(
+            "UPDATE {UNDO_LOG} SET status = 'UNDONE', record = '' WHERE xid = $1 AND branch_id = $2 AND part = 0"
+        );
+        self.session.execute(&mark, &named).await?;
+        let rest = format!("DELETE FROM {UNDO_LOG} WHERE xid = $1 AND branch_id = $2 AND part > 0");
+        self.session.execute(&rest, &named).await.map(drop)
+    }
+
+    pub async fn entry(&mut self, schema: &str, table: &str) -> Result<Option<Arc<Entry>>, BackendError> {
+        match self.session.number(schema, table).await? {
+            Some(oid) => Ok(self.session.describe(oid).await?.map(Arc::new)),
+            None => Ok(None),
+        }
+    }
+
+    pub async fn rows(
+        &mut self,
+        entry: &Entry,
+        keys: &[Vec<Vec<u8>>],
+    ) -> Result<Option<Vec<Captured>>, BackendError> {
+        self.session.rows(entry, keys, true).await
+    }
+
+    pub async fn set_constraints(&mut self, when: &str) -> Result<(), BackendError> {
+        self.session.run(&format!("SET CONSTRAINTS ALL {when}")).await
+    }
+
+    /// An error aborts the transaction, so that each step has a savepoint to go back to.
+    pub async fn take(&mut self, step: &Step<'_>) -> Result<(), BackendError> {
+        let client = self.session.ask();
+        let done = async {
+            client.batch_execute("SAVEPOINT step").await?;
+            let statement = client.prepare(&step.sql).await?;
+            let values: Vec<Raw<'_>> = step.params.iter().map(|value| Raw(value.as_deref())).collect();
+            let params: Vec<&(dyn ToSql + Sync)> = values.iter().map(|value| value as _).collect();
+            client.execute(&statement, &params).await?;
+            client.batch_execute("RELEASE SAVEPOINT step").await
+        };
+        let done = self.session.answered(done.await);
+        if done.as_ref().is_err_and(BackendError::may_pass_later) {
+            self.session.run("ROLLBACK TO SAVEPOINT step; RELEASE SAVEPOINT step").await?;
+        }
+        done
+    }
+
+    pub async fn has_child(
+        &mut self,
+        entry: &Entry,
+        reference: &Reference,
+        row: &Row,
+    ) -> Result<bool, BackendError> {
+        let (Ok(table), Some(layout)) = (&entry.table, &entry.layout) else { return Ok(false) };
+        let Some((query, columns)) = children(table, reference) else { return Ok(false) };
+        let mut params = Vec::new();
+        for column in columns {
+            // A key with a NULL in it points nowhere.
+            let Some(value) = row.0.get(column).and_then(Option::as_deref) else { return Ok(false) };
+            params.push((Raw(Some(value)), type_of(layout, column)));
+        }
+        let params: Vec<_> = params.iter().map(|(raw, kind)| (raw as _, kind.clone())).collect();
+        Ok(!self.session.query(&query, &params).await?.is_empty())
+    }
+
+    pub async fn commit(mut self) -> Result<(), BackendError> {
+        self.session.end("COMMIT").await
+    }
+
+    pub async fn rollback(mut self) -> Result<(), BackendError> {
+        self.session.end("ROLLBACK").await
+    }
+}
+
+/// Finds a row of a child table that points at a row, and locks it; and the columns that are its parameters.
+fn children(table: &Table, reference: &Reference) -> Option<(String, Vec<usize>)> {
+    let (mut conditions, mut columns) = (Vec::new(), Vec::new());
+    for (child, parent) in &reference.columns {
+        let at = table.column(parent)?;
+        let ColumnKind::Postgres(kind) = &table.columns[at].kind else { return None };
+        columns.push(at);
+        conditions.push(format!("{} = ${}::{kind}", quote(child), columns.len()));
+    }
+    let (schema, name) = &reference.child;
+    let conditions = conditions.join(" AND ");
+    Some((
+        format!("SELECT 1 FROM {}.{} WHERE {conditions} LIMIT 1 FOR UPDATE", quote(schema), quote(name)),
+        columns,
+    ))
+}
+
+fn text(value: &String) -> (&(dyn ToSql + Sync), Type) {
+    (value, Type::TEXT)
+}
+
+fn number(value: &i64) -> (&(dyn ToSql + Sync), Type) {
+    (value, Type::INT8)
+}
+
+/// The number's bits, as a bigint.
+pub(super) fn signed(branch: BranchId) -> i64 {
+    branch.as_u64().cast_signed()
+}
