@@ -113,3 +113,8 @@ pub fn error_in(answer: &[Message]) -> (String, String) {
     let error = answer.iter().find(|message| message.kind == b'E');
     error.map(|error| (error.field('C'), error.field('M'))).unwrap_or_default()
 }
+
+/// A room that is there already, for another task of the same test.
+pub fn same_room(kind: Kind, name: &str) -> PgRoom<'static> {
+    PgRoom { world: PgWorld::shared(), kind, schema: format!("shop_{name}") }
+}
