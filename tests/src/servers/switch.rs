@@ -25,11 +25,16 @@ pub struct Switch {
 impl Switch {
     /// A port that leads to `target`.
     pub fn to(target: u16) -> Result<Self> {
-        Self::editing(target, Arc::new(|frame| frame))
+        // Bytes, not frames: what is said under TLS has none that can be read here.
+        Self::start(target, None)
     }
 
     /// A port that leads to `target`, and changes what clients say on the way.
     pub fn editing(target: u16, edit: Edit) -> Result<Self> {
+        Self::start(target, Some(edit))
+    }
+
+    fn start(target: u16, edit: Option<Edit>) -> Result<Self> {
         let port = super::ports::free();
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
         let runtime = runtime.or_fail("a switch")?;
@@ -83,7 +88,8 @@ impl Drop for Switch {
     }
 }
 
-async fn frames(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, edit: Edit) -> std::io::Result<()> {
+async fn frames(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, edit: Option<Edit>) -> std::io::Result<()> {
+    let Some(edit) = edit else { return bytes(from, to).await };
     loop {
         let mut header = [0; 4];
         from.read_exact(&mut header).await?;
