@@ -55,11 +55,13 @@ proptest! {
     }
 
     #[test]
-    fn any_changed_bit_is_noticed(record in record(), at: prop::sample::Index, bit in 0..8u8) {
+    fn a_changed_bit_never_gives_another_record(record in record(), at: prop::sample::Index, bit in 0..8u8) {
         let mut bytes = record.encode();
         let at = at.index(bytes.len());
         bytes[at] ^= 1 << bit;
-        prop_assert_ne!(UndoRecord::decode(&bytes), Ok(record));
+        // A changed bit of a compressed body may still mean the same bytes, never others.
+        let decoded = UndoRecord::decode(&bytes);
+        prop_assert!(decoded.is_err() || decoded == Ok(record));
     }
 
     #[test]
