@@ -83,22 +83,17 @@ impl Session {
             }
             _ => {}
         }
-        let name = self.own_name();
-        let bind = Bind { portal: name.clone().into_bytes(), statement: name.clone().into_bytes(), ..none };
+        // A simple Query has ended the unnamed statement and portal.
         let refused = matches!(prepared.class(), Class::Unsupported(_));
         // What the server does not understand either it says itself.
-        self.pipeline.parse(&name, &prepared.text, &[], Fate::DropUnlessError);
+        self.pipeline.parse("", &prepared.text, &[], Fate::DropUnlessError);
         if !refused {
-            self.pipeline.bind(&bind, Fate::DropUnlessError);
-            self.pipeline.describe(&name, Fate::DropNoData);
+            self.pipeline.bind(&none, Fate::DropUnlessError);
+            self.pipeline.describe("", Fate::DropNoData);
         }
         let mut frame = Vec::new();
-        build::execute(&mut frame, &name);
-        self.statement(prepared, &frame).await?;
-        if !self.skipping {
-            self.pipeline.close(b'S', &name);
-        }
-        Ok(())
+        build::execute(&mut frame, "");
+        self.statement(prepared, &frame).await
     }
 
     /// Outside a global transaction, but looked at: as it came.

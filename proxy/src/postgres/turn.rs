@@ -263,6 +263,14 @@ impl Session {
                     self.statements.forget_own();
                 }
             }
+            Class::ResetAll => {
+                self.pipeline.pass(frame, Ask::Execute);
+                self.send().await?;
+                // What the session was given back for ends its binding; the global transaction goes on.
+                if !self.skipping && !self.block && self.branch.is_none() {
+                    self.membership.binding = None;
+                }
+            }
             Class::DiscardAll => {
                 self.pipeline.pass(frame, Ask::Execute);
                 self.send().await?;

@@ -86,8 +86,10 @@ impl Session {
         for stale in self.statements.stale() {
             self.pipeline.close(b'S', &stale);
         }
-        // A statement that the client keeps is kept by us too.
-        let kept = matches!(asked, Asked::Execute { .. }) && !bind.statement.is_empty();
+        // A statement that the client keeps is kept by us too; a simple Query has ended the unnamed one.
+        let simple = asked == Asked::Query;
+        let kept = !simple && !bind.statement.is_empty();
+        let name = if simple { String::new() } else { name };
         let (statement, new) =
             if kept { self.statements.own(&bind.statement, &name) } else { (name.clone(), true) };
         if new {
@@ -113,8 +115,10 @@ impl Session {
             self.pipeline.describe(&name, capture.clone());
         }
         self.pipeline.execute(&name, capture);
-        self.pipeline.close(b'P', &name);
-        if !kept {
+        if !simple {
+            self.pipeline.close(b'P', &name);
+        }
+        if !kept && !simple {
             self.pipeline.close(b'S', &name);
         }
         self.writes.push(Running { statement: prepared.clone(), portal: bind.portal.clone() });
@@ -316,6 +320,12 @@ impl Session {
                 &entry.name,
                 &format!("the statement assigns its key column {column}"),
             ));
+        }
+        // It takes no other value than the next, not even its old one.
+        let always = table.auto_increment.map(|c| &table.columns[c].name);
+        if let Some(column) = assigned.iter().find(|a| Some(*a) == always) {
+            let why = format!("the statement assigns {column}, which is GENERATED ALWAYS AS IDENTITY");
+            return Err(Failure::table(&entry.name, &why));
         }
         let mut captured = Vec::with_capacity(rows.len());
         for row in &rows {

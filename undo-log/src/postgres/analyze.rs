@@ -41,6 +41,8 @@ pub enum Class {
     Release(String),
     /// DISCARD ALL: the session is as new.
     DiscardAll,
+    /// RESET ALL, with which pools give a session back.
+    ResetAll,
     /// One of Atone's own.
     Control(Control),
     /// May change what cannot be undone; the sentence says what it is.
@@ -194,6 +196,7 @@ impl Words<'_> {
             "RELEASE" => self
                 .name(1 + usize::from(self.is(1, "SAVEPOINT")))
                 .map_or_else(|| unsupported("RELEASE of no name"), Class::Release),
+            "RESET" if self.is(1, "ALL") => Class::ResetAll,
             "SET" | "RESET" | "DEALLOCATE" | "UNLISTEN" | "LISTEN" | "LOCK" => Class::Session,
             "DISCARD" if self.is(1, "ALL") => Class::DiscardAll,
             "DISCARD" if self.is(1, "PLANS") || self.is(1, "SEQUENCES") => Class::Session,

@@ -62,6 +62,8 @@ fn first_words_tell() {
     assert_eq!(class("SAVEPOINT X"), Class::Savepoint("x".into()));
     assert_eq!(class("SET search_path = a"), Class::Session);
     assert_eq!(class("DISCARD ALL"), Class::DiscardAll);
+    assert_eq!(class("RESET ALL"), Class::ResetAll);
+    assert_eq!(class("RESET search_path"), Class::Session);
 }
 
 /// Table, reference, assigned, returning.
