@@ -144,9 +144,12 @@ impl Session {
         }
         let resource = self.resource.clone();
         let backend = &resource.backend;
-        let ran = self.ask_alone(backend.identity()).await?;
-        let told = ran.kept.into_iter().flatten().flatten().flatten().next();
-        self.server = String::from_utf8_lossy(&told.unwrap_or_default()).as_ref().into();
+        // A connection stays where it is.
+        if self.server.is_empty() {
+            let ran = self.ask_alone(backend.identity()).await?;
+            let told = ran.kept.into_iter().flatten().flatten().flatten().next();
+            self.server = String::from_utf8_lossy(&told.unwrap_or_default()).as_ref().into();
+        }
         match backend.is_primary(&self.server).await {
             Ok(true) => {}
             Ok(false) => return Ok(Err(Failure::elsewhere())),

@@ -1,16 +1,22 @@
 //! A table as the database's catalogue describes it.
 
-use super::{keys, pool::Session};
+use super::{
+    keys,
+    pool::{Connection, Session},
+};
 use crate::backend::{BackendError, Entry, Reference};
 use atone_undo_log::{
     capture::{Column, ColumnKind, Table},
     postgres::{Field, Layout, quote},
 };
 use std::collections::BTreeMap;
-use tokio_postgres::{Client, Error, Row, types::Type};
+use tokio_postgres::{
+    Client, Error, Row, Statement,
+    types::{ToSql, Type},
+};
 
 /// The table itself and all its partitions.
-pub(super) const TREE: &str = "WITH RECURSIVE tree AS (SELECT $1::oid AS oid UNION ALL \
+const TREE: &str = "WITH RECURSIVE tree AS (SELECT $1::oid AS oid UNION ALL \
     SELECT i.inhrelid FROM tree t JOIN pg_class c ON c.oid = t.oid AND c.relkind = 'p' \
     JOIN pg_inherits i ON i.inhparent = t.oid) ";
 
@@ -73,15 +79,29 @@ impl Session {
     }
 }
 
-async fn describe(client: &Client, oid: u32) -> Result<Option<Entry>, Error> {
-    let param = [(&oid as _, Type::OID)];
-    let table = format!("{TREE}{TABLE}");
-    let (table, columns, keys, references) = tokio::try_join!(
-        client.query_typed(&table, &param),
-        client.query_typed(COLUMNS, &param),
-        keys::read(client, oid),
-        client.query_typed(REFERENCES, &param),
+/// The questions about a table, each with its number as the parameter.
+async fn prepare(client: &Client) -> Result<Vec<Statement>, Error> {
+    let (table, keys) = (format!("{TREE}{TABLE}"), format!("{TREE}{}", keys::QUERY));
+    let typed = |sql| client.prepare_typed(sql, &[Type::OID]);
+    let (a, b, c, d) = tokio::try_join!(
+        client.prepare_typed(&table, &[Type::OID]),
+        typed(COLUMNS),
+        client.prepare_typed(&keys, &[Type::OID]),
+        typed(REFERENCES),
     )?;
+    Ok(vec![a, b, c, d])
+}
+
+async fn describe(client: &Connection, oid: u32) -> Result<Option<Entry>, Error> {
+    let statements = client.catalogue.get_or_try_init(|| prepare(client)).await?;
+    let param: [&(dyn ToSql + Sync); 1] = [&oid];
+    let (table, columns, keys, references) = tokio::try_join!(
+        client.query(&statements[0], &param),
+        client.query(&statements[1], &param),
+        client.query(&statements[2], &param),
+        client.query(&statements[3], &param),
+    )?;
+    let keys = keys::read(&keys)?;
     let Some(row) = table.first() else { return Ok(None) };
     let (schema, name, kind): (String, String, String) = (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
     let persistence: String = row.try_get(3)?;

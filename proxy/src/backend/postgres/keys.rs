@@ -4,13 +4,13 @@
 //! versions, text with a collation that calls different texts equal), NULLs that are NOT DISTINCT, and exclusion
 //! constraints are not locked. An undo that meets a value taken under one of these is blocked, and names it.
 
-use super::describe::{Described, TREE};
+use super::describe::Described;
 use atone_undo_log::capture::{Column, ColumnKind, Key, KeyPart};
-use tokio_postgres::{Client, Error, types::Type};
+use tokio_postgres::{Error, Row};
 
 /// Every column of every unique index, of the table itself and of single partitions. An index of a partition that belongs
 /// to one of the partitioned table has that one's name, so that both ways to a row lock the same.
-const QUERY: &str = "SELECT i.indexrelid, coalesce(root.relname, x.relname), \
+pub(super) const QUERY: &str = "SELECT i.indexrelid, coalesce(root.relname, x.relname), \
     i.indrelid = $1 AND i.indisvalid AND i.indimmediate AND i.indpred IS NULL, a.attname, \
     coalesce(p.amproc = 'btequalimage'::regproc OR (p.amproc = 'btvarstrequalimage'::regproc \
         AND coalesce(l.collisdeterministic, true)), false), \
@@ -48,8 +48,7 @@ struct Part {
     native: bool,
 }
 
-pub(super) async fn read(client: &Client, oid: u32) -> Result<Vec<Index>, Error> {
-    let rows = client.query_typed(&format!("{TREE}{QUERY}"), &[(&oid, Type::OID)]).await?;
+pub(super) fn read(rows: &[Row]) -> Result<Vec<Index>, Error> {
     let mut indexes: Vec<Index> = Vec::new();
     for row in rows {
         let oid = row.try_get(0)?;

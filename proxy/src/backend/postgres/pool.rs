@@ -4,10 +4,13 @@
 //! transaction has it closed, and the server rolls back.
 
 use super::{BackendError, CONNECT_TIMEOUT, server};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use std::{
+    ops::Deref,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+use tokio::sync::{OnceCell, OwnedSemaphorePermit, Semaphore};
 use tokio_postgres::{
-    Client, Config, NoTls, Row,
+    Client, Config, NoTls, Row, Statement,
     types::{ToSql, Type},
 };
 
@@ -20,7 +23,7 @@ const SETUP: &str = "SET client_encoding = 'UTF8'; SET search_path = pg_catalog;
     SET DateStyle = 'ISO'; SET standard_conforming_strings = on; SET client_min_messages = 'error'; \
     SET default_transaction_isolation = 'read committed'; SET default_transaction_read_only = off; \
     SET default_transaction_deferrable = off; SET lock_timeout = '3s'; SET statement_timeout = '60s'; \
-    SET row_security = off; SET jit = off; \
+    SET row_security = off; SET jit = off; SET plan_cache_mode = force_generic_plan; \
     SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'";
 
 /// The connections to one server.
@@ -41,13 +44,28 @@ struct Inner {
     config: Config,
     /// Each new connection is asked where it is, and fails when that is elsewhere.
     primary: Arc<str>,
-    free: Mutex<Vec<Arc<Client>>>,
+    free: Mutex<Vec<Arc<Connection>>>,
     places: Arc<Semaphore>,
+}
+
+/// A connection, and what is prepared on it.
+pub(super) struct Connection {
+    client: Client,
+    /// The questions to the catalogue; planning them takes longer than answering.
+    pub catalogue: OnceCell<Vec<Statement>>,
+}
+
+impl Deref for Connection {
+    type Target = Client;
+
+    fn deref(&self) -> &Client {
+        &self.client
+    }
 }
 
 /// A connection in use.
 pub(super) struct Session {
-    client: Arc<Client>,
+    client: Arc<Connection>,
     pool: Pool,
     /// A question is under way.
     busy: bool,
@@ -97,7 +115,7 @@ pub(super) async fn connect(config: &Config, name: &str) -> Result<Client, Backe
 }
 
 impl Pool {
-    fn free(&self) -> MutexGuard<'_, Vec<Arc<Client>>> {
+    fn free(&self) -> MutexGuard<'_, Vec<Arc<Connection>>> {
         // A panic elsewhere leaves a whole value behind.
         self.0.free.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -121,7 +139,7 @@ impl Pool {
         if here.map_err(|error| BackendError::database(&self.0.name, error))? != self.0.primary {
             return Err(BackendError::Elsewhere(self.0.name.clone()));
         }
-        Ok(session(Arc::new(client)))
+        Ok(session(Arc::new(Connection { client, catalogue: OnceCell::new() })))
     }
 
     /// Closes those that are free, and lets nobody have another.
@@ -141,7 +159,7 @@ impl Drop for Session {
 
 impl Session {
     /// The connection, for questions that end with [`Session::answered`].
-    pub fn ask(&mut self) -> Arc<Client> {
+    pub fn ask(&mut self) -> Arc<Connection> {
         self.busy = true;
         self.client.clone()
     }
