@@ -227,8 +227,7 @@ impl Session {
         // The last message says that it is complete.
         let rows = rest.len().saturating_sub(1);
         let now = if most == 0 || rows < most { rest.len() } else { most };
-        let mut given = 0;
-        for frame in rest.drain(..now) {
+        for (given, frame) in rest.drain(..now).enumerate() {
             if frame.first() == Some(&b'C') {
                 // The tag counts the rows of this Execute.
                 let tag = command_tag(frame.get(HEADER..).unwrap_or_default());
@@ -236,7 +235,6 @@ impl Session {
                 build::complete(&mut self.answer, &format!("{verb} {given}"));
                 return Ok(());
             }
-            given += 1;
             self.answer.extend(frame);
         }
         build::suspended(&mut self.answer);
