@@ -46,7 +46,12 @@ impl Session {
                 Argument::Param(at) => bind.text(*at),
             })
             .collect();
-        self.send().await?;
+        if control.function == "atone_xid" {
+            self.send().await?;
+        } else {
+            // A function that a read called may have written: nobody leaves or decides with that.
+            self.check_counters().await?;
+        }
         if self.skipping {
             return Ok(());
         }

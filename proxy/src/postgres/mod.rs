@@ -116,14 +116,14 @@ impl Session {
         let Connected { client, database, startup, parameters, key, status } = connected;
         let membership = Membership::new(resource.coordinator.clone(), resource.bindings.clone());
         let fit = fit(&resource, &startup);
-        Self {
+        let mut session = Self {
             fit,
             membership,
             cancellable: cancels.enter(key),
             resource,
             client,
             database,
-            parameters,
+            parameters: BTreeMap::new(),
             server: "".into(),
             pending: Pending::default(),
             passing: (0, 0),
@@ -144,7 +144,9 @@ impl Session {
             counting: false,
             names: 0,
             ended: None,
-        }
+        };
+        session.reported(parameters);
+        session
     }
 
     /// Serves the client until one side ends, or until we stop and it is between local transactions.
@@ -260,11 +262,20 @@ impl Session {
                     }
                     self.status = body.first().copied().unwrap_or(IDLE);
                 } else {
-                    self.parameters.extend(parameter(body));
+                    let reported = parameter(body);
+                    self.reported(reported);
                 }
             }
             self.pending.answered(tag);
             self.passing.1 = length;
+        }
+    }
+
+    /// The server reports settings.
+    fn reported(&mut self, settings: impl IntoIterator<Item = (String, String)>) {
+        for (name, value) in settings {
+            self.statements.reported(&name, &value);
+            self.parameters.insert(name, value);
         }
     }
 

@@ -8,16 +8,10 @@ use atone_undo_log::{
     analyze::Unsupported,
     postgres::{Class, split},
 };
-use std::sync::Arc;
+use std::{ops::Range, sync::Arc};
 
 impl Session {
-    /// The lexer reads strings as the server does.
-    pub(super) fn lax_strings(&self) -> bool {
-        self.parameters.get("standard_conforming_strings").is_some_and(|v| v == "off")
-    }
-
     pub(super) async fn on_query(&mut self, message: &Message) -> Result<(), End> {
-        self.statements.lax_strings = self.lax_strings();
         // A simple Query ends the unnamed statement and portal.
         self.statements.close(b'S', b"");
         let body = message.body();
@@ -26,14 +20,16 @@ impl Session {
             self.refuse(&Failure::unsupported(&what)).await?;
             return self.on_sync(true).await;
         };
-        let parts = match split(text.as_bytes(), !self.lax_strings()) {
+        self.statements.heard(text.as_bytes());
+        let unsure = self.statements.unsure;
+        let parts = match parts(text.as_bytes(), unsure) {
             Ok(parts) => parts,
             Err(what) => {
                 self.refuse(&Failure::unsupported(&what)).await?;
                 return self.on_sync(true).await;
             }
         };
-        let prepared = |text: &str| Arc::new(Prepared::new(text.to_owned(), Vec::new(), self.lax_strings()));
+        let prepared = |text: &str| Arc::new(Prepared::new(text.to_owned(), Vec::new(), unsure));
         let statements: Vec<Arc<Prepared>> = match parts.as_slice() {
             // Positions in errors count from the beginning of the text.
             [] | [_] => vec![prepared(text)],
@@ -112,4 +108,15 @@ impl Session {
         self.block = self.status != super::IDLE;
         Ok(())
     }
+}
+
+/// The statements of a text, however its strings are read.
+fn parts(text: &[u8], unsure: bool) -> Result<Vec<Range<usize>>, Unsupported> {
+    let parts = split(text, true)?;
+    if unsure && split(text, false).as_ref() != Ok(&parts) {
+        return Err(Unsupported(
+            "a text that means another thing when standard_conforming_strings changes".into(),
+        ));
+    }
+    Ok(parts)
 }

@@ -4,7 +4,7 @@ use crate::wire::{
     postgres::{Bind, Parse},
     scan::{first_word, mentions_atone},
 };
-use atone_undo_log::postgres::{Class, classify};
+use atone_undo_log::postgres::{Class, classify, classify_either_way};
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     sync::{Arc, OnceLock},
@@ -20,20 +20,21 @@ pub(super) struct Prepared {
     pub text: String,
     /// Types of its parameters, as far as the client gave them.
     pub types: Vec<u32>,
-    /// Plain strings hold backslash escapes.
-    lax_strings: bool,
+    /// It is not sure how plain strings are read.
+    unsure: bool,
     class: OnceLock<Class>,
 }
 
 impl Prepared {
     /// A text with the types of its parameters.
-    pub fn new(text: String, types: Vec<u32>, lax_strings: bool) -> Self {
-        Self { text, types, lax_strings, class: OnceLock::new() }
+    pub fn new(text: String, types: Vec<u32>, unsure: bool) -> Self {
+        Self { text, types, unsure, class: OnceLock::new() }
     }
 
-    /// What it does, as text was read when it was prepared.
+    /// What it does.
     pub fn class(&self) -> &Class {
-        self.class.get_or_init(|| classify(self.text.as_bytes(), !self.lax_strings))
+        let text = self.text.as_bytes();
+        self.class.get_or_init(|| if self.unsure { classify_either_way(text) } else { classify(text, true) })
     }
 }
 
@@ -66,8 +67,8 @@ pub(super) struct Statements {
     pub names_in_use: bool,
     /// The client may have had the server forget them.
     pub lost: bool,
-    /// `standard_conforming_strings`
-    pub lax_strings: bool,
+    /// `standard_conforming_strings` is off, or was, or may be: how plain strings are read is not sure.
+    pub unsure: bool,
 }
 
 impl Statements {
@@ -90,6 +91,9 @@ impl Statements {
             let says = |word: &[u8]| body.windows(word.len()).any(|w| w.eq_ignore_ascii_case(word));
             self.lost |= says(b"DISCARD") || says(b"DEALLOCATE");
         }
+        if tag == b'Q' {
+            self.heard(body);
+        }
         if tag == b'P'
             && let Some(parse) = Parse::read(body)
         {
@@ -97,13 +101,24 @@ impl Statements {
         }
     }
 
+    /// A text that may change how strings are read makes it unsure for good.
+    pub fn heard(&mut self, text: &[u8]) {
+        self.unsure |= text.windows(18).any(|w| w.eq_ignore_ascii_case(b"conforming_strings"));
+    }
+
+    /// What the server reports of its settings.
+    pub fn reported(&mut self, name: &str, value: &str) {
+        self.unsure |= name == "standard_conforming_strings" && value != "on";
+    }
+
     /// A statement is prepared.
     pub fn prepare(&mut self, parse: Parse) -> Option<Arc<Prepared>> {
         let Parse { name, text, types } = parse;
+        self.heard(&text);
         self.close(b'S', &name);
         // Text that is not UTF-8 cannot be protected; without a record it is refused inside.
         let text = String::from_utf8(text).ok()?;
-        let prepared = Arc::new(Prepared::new(text, types, self.lax_strings));
+        let prepared = Arc::new(Prepared::new(text, types, self.unsure));
         if mentions_atone(prepared.text.as_bytes()) && matches!(prepared.class(), Class::Control(_)) {
             self.controls.insert(name.clone());
         }
@@ -190,7 +205,7 @@ impl Statements {
 
     /// DISCARD ALL.
     pub fn clear(&mut self) {
-        *self = Self { lax_strings: self.lax_strings, ..Self::default() };
+        *self = Self { unsure: self.unsure, ..Self::default() };
     }
 }
 

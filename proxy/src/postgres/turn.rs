@@ -85,7 +85,8 @@ impl Session {
             }
             let frame = self.database.take(length);
             if tag == b'S' {
-                self.parameters.extend(parameter(&frame[crate::wire::postgres::message::HEADER..]));
+                let reported = parameter(&frame[HEADER..]);
+                self.reported(reported);
             }
             self.client.write(&frame).await?;
         }

@@ -190,7 +190,7 @@ impl Session {
                 portal.done = Some(rest.frames);
             }
         }
-        self.parameters.extend(parameters);
+        self.reported(parameters);
         self.counting = false;
         self.counters.answered(error.is_some());
         self.statements.answered(error.is_some());

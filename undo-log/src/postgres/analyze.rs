@@ -93,6 +93,15 @@ impl Write {
     }
 }
 
+/// The same where it is not sure how plain strings are read: both readings must agree.
+pub fn classify_either_way(sql: &[u8]) -> Class {
+    let class = classify(sql, true);
+    if sql.contains(&b'\\') && class != classify(sql, false) {
+        return unsupported("a statement that means another thing when standard_conforming_strings changes");
+    }
+    class
+}
+
 /// Cuts a text of several statements at its semicolons.
 pub fn split(sql: &[u8], standard: bool) -> Result<Vec<Range<usize>>, Unsupported> {
     let all = tokens(sql, standard).map_err(Unsupported::new)?;
@@ -169,6 +178,11 @@ impl Words<'_> {
         let Some(mut first) = self.tokens.iter().position(|t| !t.is_punct(self.sql, b'(')) else {
             return Class::Empty;
         };
+        let notifies =
+            |at: usize| self.name(at).is_some_and(|n| n == "pg_notify") && self.is_punct(at + 1, b'(');
+        if (0..self.tokens.len()).any(notifies) {
+            return unsupported("pg_notify()");
+        }
         if let Some(control) = self.control() {
             return control.map_or_else(Class::Unsupported, Class::Control);
         }
@@ -183,6 +197,8 @@ impl Words<'_> {
         match verb.as_str() {
             "SELECT" | "TABLE" | "VALUES" => self.read(),
             "SHOW" | "FETCH" | "MOVE" | "CLOSE" => Class::Read,
+            // Its query is run, with all that its functions write, while the transaction commits.
+            "DECLARE" if self.has("HOLD") && !self.has("WITHOUT") => unsupported("DECLARE … WITH HOLD"),
             "DECLARE" => self.read(),
             "EXPLAIN" => self.explain(),
             "COPY" => self.copy(),

@@ -11,7 +11,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 
-pub use analyze::{Class, Verb, Write, classify, split};
+pub use analyze::{Class, Verb, Write, classify, classify_either_way, split};
 pub use binary::{record, record_values};
 pub use lexer::{tokens, word_bytes};
 pub use table::{Field, Layout, before_images, quote};

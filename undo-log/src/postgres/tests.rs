@@ -1,5 +1,5 @@
 use super::{
-    analyze::{Class, Verb, classify, split},
+    analyze::{Class, Verb, classify, classify_either_way, split},
     binary::{float, numeric, record},
 };
 use crate::analyze::{Argument, Control};
@@ -45,6 +45,8 @@ fn first_words_tell() {
         "SELECT 1; SELECT 2",
         "UPDATE t SET a = 1; DELETE FROM t",
         "VACUUM",
+        "SELECT pg_notify('a', 'b')",
+        "DECLARE c CURSOR WITH HOLD FOR SELECT f()",
         "UPDATE ONLY (t) SET a = 1",
         "SELECT 'open",
         "COPY t TO PROGRAM 'x'",
@@ -129,6 +131,14 @@ fn strings_and_comments_hide_semicolons() {
     let off = split(b"SELECT '\\';' ; b", false).unwrap();
     assert_eq!(off.len(), 2);
     assert_eq!(parts("CREATE FUNCTION f() BEGIN ATOMIC SELECT 1; END").len(), 1);
+}
+
+#[test]
+fn strings_that_can_be_read_two_ways() {
+    let either = |sql: &str| classify_either_way(sql.as_bytes());
+    assert!(matches!(either(r"UPDATE t SET a = 'x\', id = 5 --'"), Class::Unsupported(_)));
+    assert!(matches!(either(r"UPDATE t SET a = 'x\n', b = 5"), Class::Write(_)));
+    assert!(matches!(either(r"UPDATE t SET a = E'x\'', b = 5"), Class::Write(_)));
 }
 
 #[test]
