@@ -13,6 +13,7 @@ mod local;
 mod pipeline;
 mod query;
 mod statements;
+mod sync;
 mod turn;
 mod write;
 

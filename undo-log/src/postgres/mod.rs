@@ -6,6 +6,7 @@
 
 pub mod analyze;
 mod binary;
+mod control;
 mod lexer;
 mod table;
 #[cfg(test)]

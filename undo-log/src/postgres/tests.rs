@@ -1,3 +1,5 @@
+//! What statements are taken for; equal keys have one form; reading is total.
+
 use super::{
     analyze::{Class, Verb, classify, classify_either_way, split},
     binary::{float, numeric, record},

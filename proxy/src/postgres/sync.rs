@@ -1,0 +1,116 @@
+//! Sync, which ends an implicit local transaction; and ending one without the client having said so.
+
+use super::{
+    End, FAILED, Failure, IDLE, Session,
+    counters::Question,
+    pipeline::{Fate, Ran},
+};
+use crate::wire::postgres::{Bind, build};
+
+impl Session {
+    /// Sync, from the client or at the end of its Query: the implicit local transaction ends.
+    pub(super) async fn on_sync(&mut self, tell: bool) -> Result<(), End> {
+        let only_read = self.branch.is_none() && self.writes.is_empty();
+        if !self.skipping && !self.block && self.expects_counts() {
+            if only_read {
+                // Proven and ended in one go.
+                self.ask_counters(Question::Proof);
+                return self.sync(tell).await;
+            }
+            self.ask_counters(Question::Counts);
+        }
+        self.send().await?;
+        let written = self.branch.as_ref().is_some_and(|b| !b.changes.is_empty());
+        if !self.skipping && !self.block && written {
+            return self.settle_at_sync().await;
+        }
+        self.sync(tell).await
+    }
+
+    /// Sends the Sync; the client is told that we are ready, if it is to be.
+    pub(super) async fn sync(&mut self, tell: bool) -> Result<(), End> {
+        self.pipeline.sync(Fate::Drop);
+        self.poisoned = false;
+        let mut ran = self.pipeline.run(&mut self.database, &mut self.client, &mut self.answer).await?;
+        let mut ready = ran.ready.take();
+        if !self.skipping {
+            self.absorb(ran).await?;
+        }
+        if std::mem::take(&mut self.poisoned) {
+            self.pipeline.sync(Fate::Drop);
+            let ran = self.pipeline.run(&mut self.database, &mut self.client, &mut Vec::new()).await?;
+            ready = ran.ready;
+        }
+        self.after_sync(ready);
+        if tell {
+            build::ready(&mut self.answer, self.status);
+        }
+        self.hand_over().await
+    }
+
+    pub(super) fn after_sync(&mut self, ready: Option<u8>) {
+        self.status = ready.unwrap_or(self.status);
+        self.block = self.status != IDLE;
+        (self.skipping, self.unsynced, self.refused) = (false, false, false);
+        self.writes.clear();
+        if !self.block {
+            self.branch = None;
+            self.counters.forget();
+            self.statements.end_of_transaction();
+        }
+    }
+
+    /// The global transaction is being rolled back: an open local one is in its way.
+    pub(super) async fn end_behind_back(&mut self) -> Result<(), End> {
+        let Some(binding) = &mut self.membership.binding else { return Ok(()) };
+        let xid = binding.xid;
+        binding.heard();
+        self.abandon().await?;
+        if self.block {
+            // The client ends it itself: what it says until then fails, as after any error.
+            self.ask_alone("BEGIN").await?;
+            self.pipeline.poison();
+            self.pipeline.sync(Fate::Drop);
+            let ran = self.pipeline.run(&mut self.database, &mut self.client, &mut Vec::new()).await?;
+            self.status = ran.ready.unwrap_or(FAILED);
+            self.ended = Some(Failure::rolling_back(xid));
+        }
+        Ok(())
+    }
+
+    /// Rolls the local transaction back.
+    pub(super) async fn abandon(&mut self) -> Result<(), End> {
+        self.send().await?;
+        self.branch = None;
+        self.writes.clear();
+        self.counters.forget();
+        self.pipeline.sync(Fate::Drop);
+        let ran = self.pipeline.run(&mut self.database, &mut self.client, &mut Vec::new()).await?;
+        if ran.ready.is_some_and(|status| status != IDLE) {
+            self.ask_alone("ROLLBACK").await?;
+        }
+        self.statements.end_of_transaction();
+        Ok(())
+    }
+
+    /// A statement of ours, alone.
+    pub(super) async fn ask_alone(&mut self, sql: &str) -> Result<Ran, End> {
+        use Fate::{Drop, Keep};
+        let name = self.own_name();
+        let bind = Bind {
+            portal: name.clone().into_bytes(),
+            statement: name.clone().into_bytes(),
+            formats: Vec::new(),
+            values: Vec::new(),
+            results: Vec::new(),
+        };
+        self.pipeline.parse(&name, sql, &[], Drop);
+        self.pipeline.bind(&bind, Drop);
+        self.pipeline.execute(&name, Keep);
+        self.pipeline.close(b'S', &name);
+        self.pipeline.sync(Drop);
+        let ran = self.pipeline.run(&mut self.database, &mut self.client, &mut Vec::new()).await?;
+        self.status = ran.ready.unwrap_or(self.status);
+        Ok(ran)
+    }
+}
