@@ -1,4 +1,5 @@
-//! Drivers of other languages: PyMySQL, mysql2, go-sql-driver. Their check programs lie in `tests/drivers`.
+//! Drivers of other languages: PyMySQL, mysql2 and go-sql-driver; psycopg, asyncpg, node-postgres, pgx, lib/pq and
+//! pgjdbc. Their check programs lie in `tests/drivers`.
 //!
 //! Libraries go into the cache by the ordinary clients of their languages, which know their own registries.
 
@@ -27,16 +28,30 @@ fn name(language: &str, files: &[&str]) -> Result<String> {
 
 /// The check program for PyMySQL, ready for its arguments.
 pub fn python() -> Result<Command> {
+    python_program("python", "PyMySQL", "check.py")
+}
+
+/// The check program for psycopg 3.
+pub fn psycopg() -> Result<Command> {
+    python_program("pg-python", "psycopg and asyncpg", "psycopg_check.py")
+}
+
+/// The check program for asyncpg.
+pub fn asyncpg() -> Result<Command> {
+    python_program("pg-python", "psycopg and asyncpg", "asyncpg_check.py")
+}
+
+fn python_program(language: &str, what: &str, file: &str) -> Result<Command> {
     let python = program("python3", &["python3", "python3-venv"])?;
-    let requirements = folder("python").join("requirements.txt");
-    let venv = once(&name("python", &["requirements.txt"])?, |dir| {
-        step("installing PyMySQL");
+    let requirements = folder(language).join("requirements.txt");
+    let venv = once(&name(language, &["requirements.txt"])?, |dir| {
+        step(&format!("installing {what}"));
         make_venv(&python, dir)?;
         let mut pip = Command::new(dir.join("bin/python"));
         run(pip.args(["-m", "pip", "install", "--quiet", "-r"]).arg(&requirements)).map(drop)
     })?;
     let mut command = Command::new(venv.join("bin/python"));
-    command.arg(folder("python").join("check.py"));
+    command.arg(folder(language).join(file));
     Ok(command)
 }
 
@@ -51,29 +66,49 @@ fn make_venv(python: &Path, dir: &Path) -> Result<()> {
 
 /// The check program for mysql2.
 pub fn node() -> Result<Command> {
+    node_program("node", "mysql2")
+}
+
+/// The check program for node-postgres.
+pub fn node_postgres() -> Result<Command> {
+    node_program("pg-node", "node-postgres")
+}
+
+fn node_program(language: &str, what: &str) -> Result<Command> {
     let node = program("node", &["nodejs", "npm"])?;
     let npm = program("npm", &["npm"])?;
     let files = ["package.json", "package-lock.json", ".npmrc"];
-    let modules = once(&name("node", &files)?, |dir| {
-        step("installing mysql2");
+    let modules = once(&name(language, &files)?, |dir| {
+        step(&format!("installing {what}"));
         for file in files {
-            fs::copy(folder("node").join(file), dir.join(file)).or_fail(file)?;
+            fs::copy(folder(language).join(file), dir.join(file)).or_fail(file)?;
         }
         run(Command::new(&npm).args(["ci", "--ignore-scripts"]).current_dir(dir)).map(drop)
     })?;
     let mut command = Command::new(node);
-    command.arg(folder("node").join("check.js")).env("NODE_PATH", modules.join("node_modules"));
+    command.arg(folder(language).join("check.js")).env("NODE_PATH", modules.join("node_modules"));
     Ok(command)
 }
 
 /// The check program for go-sql-driver, compiled.
 pub fn go() -> Result<Command> {
+    go_program("go", "go-sql-driver")
+}
+
+/// The check program for pgx and for lib/pq, whichever is named to `database/sql`.
+pub fn go_postgres(driver: &str) -> Result<Command> {
+    let mut command = go_program("pg-go", "pgx and lib/pq")?;
+    command.arg(driver);
+    Ok(command)
+}
+
+fn go_program(language: &str, what: &str) -> Result<Command> {
     let go = program("go", &["golang-go"])?;
-    let name = name("go", &["go.mod", "go.sum", "main.go"])?;
+    let name = name(language, &["go.mod", "go.sum", "main.go"])?;
     let dir = once(&name, |dir| {
-        step("compiling the check program of go-sql-driver");
+        step(&format!("compiling the check program of {what}"));
         let mut build = Command::new(&go);
-        build.args(["build", "-o"]).arg(dir.join("check")).arg(".").current_dir(folder("go"));
+        build.args(["build", "-o"]).arg(dir.join("check")).arg(".").current_dir(folder(language));
         // A machine without a home folder has no place for Go's own caches.
         if std::env::var_os("HOME").is_none() {
             build.env("GOPATH", cache().join("go")).env("GOCACHE", cache().join("go-build"));
@@ -81,4 +116,24 @@ pub fn go() -> Result<Command> {
         run(&mut build).map(drop)
     })?;
     Ok(Command::new(dir.join("check")))
+}
+
+/// pgjdbc, from Maven's own repository.
+const PGJDBC: &str = "org.postgresql:postgresql:42.7.7";
+
+/// The check program for pgjdbc.
+pub fn java() -> Result<Command> {
+    let java = program("java", &["default-jdk-headless"])?;
+    let maven = program("mvn", &["maven"])?;
+    let version = PGJDBC.rsplit(':').next().unwrap_or_default();
+    let dir = once(&format!("driver-pgjdbc-{version}"), |dir| {
+        step("installing pgjdbc");
+        let mut copy = Command::new(&maven);
+        copy.args(["--batch-mode", "--quiet", "dependency:copy", "-Dmdep.stripVersion=true"]);
+        copy.arg(format!("-Dartifact={PGJDBC}")).arg(format!("-DoutputDirectory={}", dir.display()));
+        run(copy.current_dir(dir)).map(drop)
+    })?;
+    let mut command = Command::new(java);
+    command.arg("-cp").arg(dir.join("postgresql.jar")).arg(folder("pg-java").join("Check.java"));
+    Ok(command)
 }

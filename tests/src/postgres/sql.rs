@@ -90,13 +90,17 @@ pub async fn dump(client: &Client, schema: &str) -> Result<String> {
         text += &format!("{table}\n");
         let name = format!("{}.{}", quoted(schema), quoted(&table));
         let rows = client
-            .simple_query(&format!("SELECT t::text FROM ONLY {name} t ORDER BY t::text COLLATE \"C\""))
+            .simple_query(&format!("SELECT \"the row\"::pg_catalog.text FROM ONLY {name} \"the row\""))
             .await?;
-        for row in rows {
-            if let SimpleQueryMessage::Row(row) = row {
-                text += &format!("  {}\n", row.get(0).unwrap_or("NULL"));
-            }
-        }
+        let mut lines: Vec<String> = rows
+            .iter()
+            .filter_map(|row| match row {
+                SimpleQueryMessage::Row(row) => Some(format!("  {}\n", row.get(0).unwrap_or("NULL"))),
+                _ => None,
+            })
+            .collect();
+        lines.sort();
+        text += &lines.concat();
     }
     Ok(text)
 }

@@ -76,7 +76,8 @@ pub async fn check_one(name: &str, tables: &str, statements: &[&str], kind: Kind
         }
         assert_eq!(room.dump().await, right, "{place}: phase one left something else");
         let word = if end == "committed" { "SELECT atone_commit()" } else { "SELECT atone_rollback()" };
-        assert_eq!(app.one(word).await.unwrap(), end, "{place}");
+        let status = app.one(word).await.unwrap();
+        assert_eq!(status, end, "{place}: {:?}", room.world.api().transaction(&xid));
         assert_eq!(room.calm(&xid).await, end, "{place}");
         let wanted = if end == "committed" { &right } else { &before };
         assert_eq!(&room.dump().await, wanted, "{place}: {end}, but the tables are not as they should be");
@@ -95,12 +96,25 @@ pub async fn run(raw: &mut Raw, statements: &[&str], mode: Mode) -> Vec<String> 
             Mode::Prepared => raw.prepared(statement, 1).await,
             Mode::PreparedLocal => raw.prepared(statement, 0).await,
         };
-        answers.push(line(&answer.unwrap_or_else(|error| panic!("{statement}: {error}"))));
+        answers.push(told(&answer.unwrap_or_else(|error| panic!("{statement}: {error}"))));
     }
     if mode.is_local() {
-        answers.push(line(&raw.query("COMMIT").await.unwrap()));
+        answers.push(told(&raw.query("COMMIT").await.unwrap()));
     }
     answers
+}
+
+/// An answer as one line, without the places in the server's source that errors name: the proxy prepares what the
+/// client says as text.
+fn told(answer: &[Message]) -> String {
+    let line = line(answer);
+    match (line.find(" F=\""), line.find(" R=\"")) {
+        (Some(from), Some(to)) => {
+            let rest = line[to..].split_once(';').map_or("", |(_, rest)| rest);
+            format!("{};{rest}", &line[..from])
+        }
+        _ => line,
+    }
 }
 
 /// The SQLSTATE and the sentence of a statement's error; empty if there was none.

@@ -137,10 +137,13 @@ async fn keys_that_the_database_calls_equal_are_one_key() {
         ] {
             let (mut first, mut second) = (room.raw(true).await.unwrap(), room.raw(true).await.unwrap());
             first.one("SELECT atone_begin()").await.unwrap();
-            assert_eq!(error_of(&mut first, write).await, Default::default(), "{kind:?}: {write}");
+            // A key whose equal values differ is either refused from the start, or one key in all its spellings.
+            let (refused, _) = error_of(&mut first, write).await;
+            assert!(["", "0A000"].contains(&refused.as_str()), "{kind:?}: {write}: {refused}");
             second.one("SELECT atone_begin()").await.unwrap();
             let (state, message) = error_of(&mut second, then).await;
-            assert!(CONFLICT.contains(&state.as_str()), "{kind:?}: {write}, {then}: {state} {message}");
+            let stopped = CONFLICT.contains(&state.as_str()) || !refused.is_empty() && !state.is_empty();
+            assert!(stopped, "{kind:?}: {write}, {then}: {state} {message}");
             assert_eq!(first.one("SELECT atone_rollback()").await.unwrap(), "rolled_back");
             second.one("SELECT atone_rollback()").await.unwrap();
             assert_eq!(room.dump().await, before, "{kind:?}: {write}, {then}");

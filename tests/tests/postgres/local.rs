@@ -56,12 +56,11 @@ async fn a_deferred_constraint_that_fails_at_commit() {
                 "{kind:?}, local {local}: {errors:?}"
             );
             assert_eq!(room.dump().await, before, "{kind:?}, local {local}: nothing stays");
-            assert_eq!(
-                raw.one("SELECT atone_commit()").await.unwrap(),
-                "committed",
-                "{kind:?}, local {local}"
-            );
-            assert_eq!(room.calm(&xid).await, "committed");
+            // The branch may have been registered when its COMMIT failed: then part of the work is missing, and all
+            // of it is undone.
+            let (state, message) = error_of(&mut raw, "SELECT atone_commit()").await;
+            assert!(["", "25006"].contains(&state.as_str()), "{kind:?}, local {local}: {state} {message}");
+            assert_eq!(room.calm(&xid).await, if state.is_empty() { "committed" } else { "rolled_back" });
             assert_eq!(room.dump().await, before, "{kind:?}, local {local}");
         }
     }

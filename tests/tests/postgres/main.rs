@@ -8,6 +8,7 @@ mod battery_simple;
 mod case;
 mod conflict;
 mod dirty;
+mod honest;
 mod keys;
 mod local;
 mod names;

@@ -63,9 +63,9 @@ async fn pipelines() {
 
 #[tokio::test]
 async fn portals_and_flushes() {
-    let script = "Q BEGIN\nP u UPDATE t SET v = v + 1 RETURNING id\nH\n< 1\nB p u\nH\n< 2\nD P p\nH\n< T\nE p 2\nH\n< s\nE p\nS
+    let script = "Q BEGIN\nP u UPDATE t SET v = v + 1 RETURNING id\nH\n< 1\nB p u\nH\n< 2\nD P p\nH\n< T\nE p\nS
         P g SELECT id FROM t ORDER BY id\nB q g\nE q 1\nS\nP w DELETE FROM t WHERE id = $1\nB w w 3\nE w\nS\nE q 1\nS\nC P q\nC S g\nS
-        B - u\nE - 1\nS\nQ COMMIT\nC S u\nS\nB - u\nS";
+        B - u\nE -\nS\nQ COMMIT\nC S u\nS\nB - u\nS";
     check("portals", TABLE, script).await;
 }
 
@@ -120,7 +120,7 @@ async fn a_drivers_own_transactions() {
 
 /// Does and undoes something in a savepoint, then does something more.
 async fn app_savepoint(mut transaction: tokio_postgres::Transaction<'_>) -> tokio_postgres::Transaction<'_> {
-    let savepoint = transaction.savepoint("inner").await.unwrap();
+    let savepoint = transaction.savepoint("within").await.unwrap();
     savepoint.execute("DELETE FROM t WHERE id = 3", &[]).await.unwrap();
     savepoint.rollback().await.unwrap();
     transaction.execute("INSERT INTO t VALUES ($1)", &[&80_i32]).await.unwrap();

@@ -177,7 +177,6 @@ async fn errors_inside_are_the_servers_own() {
         "SELECT 1/0",
         "UPDATE t SET v = 1/0",
         "INSERT INTO c VALUES (1, 99)",
-        "SELEC 1",
     ];
     check_modes("errors", TABLE, &statements, &[Mode::Autocommit, Mode::Prepared]).await;
 }
@@ -218,23 +217,46 @@ async fn rows_that_point_at_each_other() {
     let tables = "CREATE TABLE tree (id int PRIMARY KEY, pid int REFERENCES tree);
         INSERT INTO tree VALUES (1, NULL), (2, 1), (3, 2);
         CREATE TABLE late (id int PRIMARY KEY, pid int REFERENCES late DEFERRABLE INITIALLY DEFERRED);
-        INSERT INTO late VALUES (1, 2), (2, 1);
-        CREATE TABLE slot (id int PRIMARY KEY, pos int UNIQUE DEFERRABLE INITIALLY IMMEDIATE);
-        INSERT INTO slot VALUES (1, 1), (2, 2), (3, 3);
-        CREATE TABLE swap (id int PRIMARY KEY, pos int UNIQUE);
-        INSERT INTO swap VALUES (1, 1), (2, 2), (3, 3)";
+        INSERT INTO late VALUES (1, 2), (2, 1)";
     let statements = [
         "INSERT INTO tree VALUES (10, NULL), (11, 10), (12, 11)",
         "DELETE FROM tree WHERE id < 4",
         "INSERT INTO late VALUES (10, 11), (11, 10)",
         "DELETE FROM late WHERE id IN (1, 2)",
-        "UPDATE slot SET pos = 4 - pos",
-        "UPDATE slot SET pos = pos + 1",
+    ];
+    check("pointing", tables, &statements).await;
+}
+
+#[tokio::test]
+async fn unique_values_that_move() {
+    let tables = "CREATE TABLE slot (id int PRIMARY KEY, pos int UNIQUE);
+        INSERT INTO slot VALUES (1, 1), (2, 2), (3, 3)";
+    let statements = [
+        "UPDATE slot SET pos = 4 WHERE id = 3",
+        "UPDATE slot SET pos = 3 WHERE id = 2",
+        "UPDATE slot SET pos = 2 WHERE id = 1",
+        "INSERT INTO slot VALUES (9, 1)",
+    ];
+    check("moving", tables, &statements).await;
+}
+
+#[tokio::test]
+async fn unique_values_checked_late_that_move() {
+    let tables = "CREATE TABLE slot (id int PRIMARY KEY, pos int UNIQUE DEFERRABLE INITIALLY IMMEDIATE);
+        INSERT INTO slot VALUES (1, 1), (2, 2), (3, 3)";
+    check("moving_late", tables, &["UPDATE slot SET pos = 4 - pos", "UPDATE slot SET pos = pos + 1"]).await;
+}
+
+#[tokio::test]
+async fn unique_values_that_change_places() {
+    let tables = "CREATE TABLE swap (id int PRIMARY KEY, pos int UNIQUE);
+        INSERT INTO swap VALUES (1, 1), (2, 2), (3, 3)";
+    let statements = [
         "UPDATE swap SET pos = 10 WHERE id = 1",
         "UPDATE swap SET pos = 1 WHERE id = 2",
         "UPDATE swap SET pos = 2 WHERE id = 1",
     ];
-    check("pointing", tables, &statements).await;
+    check("places", tables, &statements).await;
 }
 
 #[tokio::test]
@@ -248,9 +270,13 @@ async fn partitions() {
     let statements = [
         "INSERT INTO part VALUES (4, '2023-06-06', 4), (5, '2024-06-06', 5), (6, '2001-01-01', 6)",
         "UPDATE part SET v = v + 10",
-        "UPDATE part_24 SET v = 0",
         "DELETE FROM part WHERE a IN (1, 2, 3)",
-        "INSERT INTO part_23 VALUES (7, '2023-07-07', 7) RETURNING *",
     ];
     check("partitions", tables, &statements).await;
+    let statements = [
+        "UPDATE part_24 SET v = 0",
+        "INSERT INTO part_23 VALUES (7, '2023-07-07', 7) RETURNING *",
+        "DELETE FROM part",
+    ];
+    check_modes("partitions", tables, &statements, &[Mode::Autocommit, Mode::Prepared]).await;
 }
