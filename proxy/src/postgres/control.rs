@@ -15,14 +15,18 @@ use std::sync::Arc;
 /// The type text.
 const TEXT: u32 = 25;
 
+/// The types bigint, smallint and integer: drivers give a timeout's with its value, and may then send it in binary.
+const INTEGERS: [u32; 3] = [20, 21, 23];
+
 fn column(control: &Control) -> String {
     let own =
         if matches!(control.function.as_str(), "atone_commit" | "atone_rollback") { "status" } else { "xid" };
     control.column.clone().unwrap_or_else(|| own.to_owned())
 }
 
-/// What is prepared in the database in place of one of ours: as many parameters, one column of type text.
-pub(super) fn stand_in(control: &Control) -> (String, Vec<u32>) {
+/// What is prepared in the database in place of one of ours: as many parameters, one column of type text. Parameters are
+/// text too, but for a number that the client gave a type.
+pub(super) fn stand_in(control: &Control, types: &[u32]) -> (String, Vec<u32>) {
     let params = control.arguments.iter().filter_map(|a| match a {
         Argument::Param(at) => Some(at + 1),
         Argument::Text(_) | Argument::Null => None,
@@ -30,7 +34,12 @@ pub(super) fn stand_in(control: &Control) -> (String, Vec<u32>) {
     let count = params.max().unwrap_or(0);
     let list: String = (1..=count).map(|n| format!(", ${n}::pg_catalog.text")).collect();
     let text = format!("SELECT pg_catalog.concat(''::pg_catalog.text{list}) AS {}", quote(&column(control)));
-    (text, vec![TEXT; count])
+    let kind = |at| if is_integer(types, at) { types[at] } else { TEXT };
+    (text, (0..count).map(kind).collect())
+}
+
+fn is_integer(types: &[u32], at: usize) -> bool {
+    types.get(at).is_some_and(|kind| INTEGERS.contains(kind))
 }
 
 impl Session {
@@ -43,6 +52,7 @@ impl Session {
             .map(|argument| match argument {
                 Argument::Text(text) => Some(text.clone()),
                 Argument::Null => None,
+                Argument::Param(at) if is_integer(&prepared.types, *at) => bind.integer(*at),
                 Argument::Param(at) => bind.text(*at),
             })
             .collect();

@@ -171,9 +171,10 @@ impl Session {
         let Some(parse) = Parse::read(message.body()) else { return self.malformed().await };
         let name = String::from_utf8_lossy(&parse.name).into_owned();
         let prepared = self.statements.prepare(parse);
+        let given = prepared.as_deref().map_or(&[][..], |p| &p.types);
         match prepared.as_deref().map(Prepared::class) {
             Some(Class::Control(control)) if control.function != "set" => {
-                let (text, types) = super::control::stand_in(control);
+                let (text, types) = super::control::stand_in(control, given);
                 self.pipeline.parse(&name, &text, &types, super::pipeline::Fate::Pass);
             }
             Some(Class::Unsupported(what)) if what.0.contains("atone") => {
@@ -262,8 +263,14 @@ impl Session {
                 }
             }
             Class::ResetAll => {
+                // The server forgets the counts at the beginning with its other settings.
+                self.check_counters().await?;
+                if self.skipping {
+                    return Ok(());
+                }
                 self.pipeline.pass(frame, Ask::Execute);
                 self.send().await?;
+                self.counters.forget();
                 // What the session was given back for ends its binding; the global transaction goes on.
                 if !self.skipping && !self.block && self.branch.is_none() {
                     self.membership.binding = None;

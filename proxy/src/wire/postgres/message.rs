@@ -139,6 +139,21 @@ impl Bind {
         let value = self.values.get(at)?.as_deref()?;
         Some(String::from_utf8_lossy(value).into_owned())
     }
+
+    /// The value of an integer parameter, in either format, as text.
+    pub fn integer(&self, at: usize) -> Option<String> {
+        let value = self.values.get(at)?.as_deref()?;
+        let format = if self.formats.len() == 1 { self.formats.first() } else { self.formats.get(at) };
+        if format != Some(&1) {
+            return self.text(at);
+        }
+        let number = match value.len() {
+            2 => i64::from(i16::from_be_bytes(value.try_into().ok()?)),
+            4 => i64::from(i32::from_be_bytes(value.try_into().ok()?)),
+            _ => i64::from_be_bytes(value.try_into().ok()?),
+        };
+        Some(number.to_string())
+    }
 }
 
 /// What the server says went wrong.

@@ -77,6 +77,27 @@ fn everything_is_answered_in_the_end() {
     }
 }
 
+#[test]
+fn integers_are_read_in_either_format() {
+    let value = |bytes: &[u8], formats: &[u16]| {
+        let bind = Bind {
+            portal: Vec::new(),
+            statement: Vec::new(),
+            formats: formats.to_vec(),
+            values: vec![None, Some(bytes.to_vec())],
+            results: Vec::new(),
+        };
+        (bind.integer(0), bind.integer(1))
+    };
+    let number = |text: &str| (None, Some(text.to_owned()));
+    assert_eq!(value(b"30000", &[]), number("30000"));
+    assert_eq!(value(b"30000", &[0]), number("30000"));
+    assert_eq!(value(&30_000_i16.to_be_bytes(), &[1]), number("30000"));
+    assert_eq!(value(&(-5_i32).to_be_bytes(), &[0, 1]), number("-5"));
+    assert_eq!(value(&600_000_i64.to_be_bytes(), &[1, 1]), number("600000"));
+    assert_eq!(value(&[1, 2, 3], &[1]), (None, None));
+}
+
 proptest! {
     #[test]
     fn reading_is_total(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
