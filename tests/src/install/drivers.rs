@@ -3,6 +3,8 @@
 //!
 //! Libraries go into the cache by the ordinary clients of their languages, which know their own registries.
 
+pub mod postgres;
+
 use super::{cache, once, program, run, step};
 use crate::servers::binaries::workspace;
 use crate::{Context, Result};
@@ -23,7 +25,7 @@ fn name(language: &str, files: &[&str]) -> Result<String> {
         let path = folder(language).join(file);
         fs::read(&path).or_fail(path.display())?.hash(&mut hasher);
     }
-    Ok(format!("driver-{language}-{:016x}", hasher.finish()))
+    Ok(format!("driver-{}-{:016x}", language.replace('/', "-"), hasher.finish()))
 }
 
 /// The check program for PyMySQL, ready for its arguments.
@@ -92,19 +94,20 @@ fn node_program(language: &str, what: &str) -> Result<Command> {
 
 /// The check program for go-sql-driver, compiled.
 pub fn go() -> Result<Command> {
-    go_program("go", "go-sql-driver")
+    go_program("go", "go-sql-driver", &["main.go"])
 }
 
 /// The check program for pgx and for lib/pq, whichever is named to `database/sql`.
 pub fn go_postgres(driver: &str) -> Result<Command> {
-    let mut command = go_program("pg-go", "pgx and lib/pq")?;
+    let mut command = go_program("pg-go", "pgx and lib/pq", &["main.go"])?;
     command.arg(driver);
     Ok(command)
 }
 
-fn go_program(language: &str, what: &str) -> Result<Command> {
+/// The program of a folder, made from these files and what its `go.mod` names.
+fn go_program(language: &str, what: &str, files: &[&str]) -> Result<Command> {
     let go = program("go", &["golang-go"])?;
-    let name = name(language, &["go.mod", "go.sum", "main.go"])?;
+    let name = name(language, &[&["go.mod", "go.sum"], files].concat())?;
     let dir = once(&name, |dir| {
         step(&format!("compiling the check program of {what}"));
         let mut build = Command::new(&go);

@@ -174,6 +174,14 @@ impl Database {
             Client::Postgres(programs) => programs.client("psql"),
         }
     }
+
+    /// Another of the vendor's client programs (`pgbench`); only PostgreSQL's are in a folder that is known.
+    pub fn program(&self, name: &str) -> Command {
+        match &self.client {
+            Client::Postgres(programs) => programs.client(name),
+            Client::Maria(_) | Client::MySql(_) => panic!("{name} is no program of {:?}", self.kind),
+        }
+    }
 }
 
 /// Flags that both kinds understand.
