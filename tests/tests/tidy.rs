@@ -187,7 +187,7 @@ fn dialects_are_told_apart_in_the_named_rooms_only() {
 
 #[test]
 fn nothing_is_fetched_from_a_place_named_here() {
-    for folder in ["node", "pg-node", "postgres/node"] {
+    for folder in ["node", "postgres/node"] {
         let lock = format!("tests/drivers/{folder}/package-lock.json");
         let text = fs::read_to_string(root().join(&lock)).expect("a lock file");
         assert!(!text.contains("\"resolved\""), "{lock} names a registry's host");

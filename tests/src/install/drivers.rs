@@ -33,16 +33,6 @@ pub fn python() -> Result<Command> {
     python_program("python", "PyMySQL", "check.py")
 }
 
-/// The check program for psycopg 3.
-pub fn psycopg() -> Result<Command> {
-    python_program("pg-python", "psycopg and asyncpg", "psycopg_check.py")
-}
-
-/// The check program for asyncpg.
-pub fn asyncpg() -> Result<Command> {
-    python_program("pg-python", "psycopg and asyncpg", "asyncpg_check.py")
-}
-
 fn python_program(language: &str, what: &str, file: &str) -> Result<Command> {
     let python = program("python3", &["python3", "python3-venv"])?;
     let requirements = folder(language).join("requirements.txt");
@@ -71,11 +61,6 @@ pub fn node() -> Result<Command> {
     node_program("node", "mysql2")
 }
 
-/// The check program for node-postgres.
-pub fn node_postgres() -> Result<Command> {
-    node_program("pg-node", "node-postgres")
-}
-
 fn node_program(language: &str, what: &str) -> Result<Command> {
     let node = program("node", &["nodejs", "npm"])?;
     let npm = program("npm", &["npm"])?;
@@ -97,13 +82,6 @@ pub fn go() -> Result<Command> {
     go_program("go", "go-sql-driver", &["main.go"])
 }
 
-/// The check program for pgx and for lib/pq, whichever is named to `database/sql`.
-pub fn go_postgres(driver: &str) -> Result<Command> {
-    let mut command = go_program("pg-go", "pgx and lib/pq", &["main.go"])?;
-    command.arg(driver);
-    Ok(command)
-}
-
 /// The program of a folder, made from these files and what its `go.mod` names.
 fn go_program(language: &str, what: &str, files: &[&str]) -> Result<Command> {
     let go = program("go", &["golang-go"])?;
@@ -119,24 +97,4 @@ fn go_program(language: &str, what: &str, files: &[&str]) -> Result<Command> {
         run(&mut build).map(drop)
     })?;
     Ok(Command::new(dir.join("check")))
-}
-
-/// pgjdbc, from Maven's own repository.
-const PGJDBC: &str = "org.postgresql:postgresql:42.7.7";
-
-/// The check program for pgjdbc.
-pub fn java() -> Result<Command> {
-    let java = program("java", &["default-jdk-headless"])?;
-    let maven = program("mvn", &["maven"])?;
-    let version = PGJDBC.rsplit(':').next().unwrap_or_default();
-    let dir = once(&format!("driver-pgjdbc-{version}"), |dir| {
-        step("installing pgjdbc");
-        let mut copy = Command::new(&maven);
-        copy.args(["--batch-mode", "--quiet", "dependency:copy", "-Dmdep.stripVersion=true"]);
-        copy.arg(format!("-Dartifact={PGJDBC}")).arg(format!("-DoutputDirectory={}", dir.display()));
-        run(copy.current_dir(dir)).map(drop)
-    })?;
-    let mut command = Command::new(java);
-    command.arg("-cp").arg(dir.join("postgresql.jar")).arg(folder("pg-java").join("Check.java"));
-    Ok(command)
 }
