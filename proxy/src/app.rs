@@ -74,6 +74,9 @@ pub async fn run(config: Config) -> Result<(), String> {
         proxy: format!("atone-proxy-{}", std::process::id()),
         resources,
     });
+    for backend in backends.values() {
+        backend.announce_to(client.clone());
+    }
     let stop = CancellationToken::new();
     let bindings = Arc::new(Bindings::default());
     let runner = Runner::new(client.clone(), backends.clone(), bindings.clone());

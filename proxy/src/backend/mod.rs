@@ -20,6 +20,7 @@ pub use primary::Sight;
 pub use tx::Tx;
 
 use crate::config::{Account, Database, Dialect};
+use atone_protocol::Client;
 use primary::Server;
 use std::{sync::Arc, time::Duration};
 use tokio::sync::Notify;
@@ -83,6 +84,14 @@ impl Backend {
         match &self.side {
             Side::MySql(_) => None,
             Side::Postgres(postgres) => Some(postgres),
+        }
+    }
+
+    /// Another primary is told to this coordinator before anybody here goes by it.
+    pub fn announce_to(&self, coordinator: Client) {
+        match &self.side {
+            Side::MySql(mysql) => mysql.primary().announce_to(coordinator),
+            Side::Postgres(postgres) => postgres.primary().announce_to(coordinator),
         }
     }
 

@@ -6,7 +6,8 @@
 //! server is asked.
 
 use super::BackendError;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use atone_protocol::Client;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use tokio::sync::Semaphore;
 
 /// What a look found.
@@ -23,12 +24,24 @@ pub(super) struct Primary<P> {
     now: Mutex<(Sight, P)>,
     /// One look at a time: the one that ends last is the newest.
     turn: Semaphore,
+    /// Who is told of another primary before anybody here goes by it.
+    coordinator: OnceLock<Client>,
 }
 
 impl<P: Clone> Primary<P> {
     /// As a connection at the start found it.
     pub(super) fn new(primary: Arc<str>, pools: P) -> Self {
-        Self { now: Mutex::new((Sight { primary, refused: None }, pools)), turn: Semaphore::new(1) }
+        Self {
+            now: Mutex::new((Sight { primary, refused: None }, pools)),
+            turn: Semaphore::new(1),
+            coordinator: OnceLock::new(),
+        }
+    }
+
+    /// Another primary is told to this coordinator.
+    pub(super) fn announce_to(&self, coordinator: Client) {
+        // Set once, at the start.
+        let _ = self.coordinator.set(coordinator);
     }
 
     fn now(&self) -> MutexGuard<'_, (Sight, P)> {
@@ -103,6 +116,10 @@ pub(super) trait Server: Sync {
             }
             if sight.refused.is_none() {
                 tracing::warn!(resource = name, old = %before.primary, new = %sight.primary, "the primary has changed");
+            }
+            if let Some(coordinator) = primary.coordinator.get() {
+                // A commit that somebody asks for because he knows of the new primary comes behind this.
+                coordinator.sees(name, &sight.primary);
             }
             let pools = self.pools(&sight.primary);
             let (_, old) = std::mem::replace(&mut *primary.now(), (sight.clone(), pools));

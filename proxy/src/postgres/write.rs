@@ -17,6 +17,8 @@ use std::sync::Arc;
 
 /// undefined_column
 const UNDEFINED_COLUMN: &str = "42703";
+/// undefined_function
+const UNDEFINED_FUNCTION: &str = "42883";
 /// feature_not_supported
 const NOT_SUPPORTED: &str = "0A000";
 /// Bytes of rows that one local transaction may change; its undo record holds them twice.
@@ -225,6 +227,13 @@ impl Session {
                 let what = "a write to a table or view whose rules rewrite statements";
                 self.answer.truncate(self.answer.len().saturating_sub(error.frame.len()));
                 self.answer.extend(Failure::unsupported(&Unsupported(what.into())).message("ERROR"));
+            }
+            if own && fault.state == UNDEFINED_FUNCTION && fault.message.contains("no binary output function")
+            {
+                let what =
+                    format!("a write to a table with a column that cannot be captured ({})", fault.message);
+                self.answer.truncate(self.answer.len().saturating_sub(error.frame.len()));
+                self.answer.extend(Failure::unsupported(&Unsupported(what)).message("ERROR"));
             }
             if !own && fault.state.starts_with("57") {
                 // The client cancelled, or the server is ending.

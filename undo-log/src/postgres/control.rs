@@ -64,6 +64,17 @@ impl Words<'_> {
         }
     }
 
+    /// Drivers that write values into the text put them in parentheses.
+    fn without_parentheses<'t>(&self, mut part: &'t [Token]) -> &'t [Token] {
+        while let [first, inner @ .., last] = part
+            && first.is_punct(self.sql, b'(')
+            && last.is_punct(self.sql, b')')
+        {
+            part = inner;
+        }
+        part
+    }
+
     /// `SELECT f(…) [[AS] name]`; an argument may be cast.
     fn call(&self, at: usize, function: &str) -> Result<Control, Unsupported> {
         let wrong = || {
@@ -74,10 +85,15 @@ impl Words<'_> {
         if at != 1 || !self.is(0, "SELECT") {
             return Err(wrong());
         }
-        let close = (at..self.tokens.len()).find(|n| self.is_punct(*n, b')')).ok_or_else(wrong)?;
+        let mut depth = 0_i32;
+        let closes = |n: &usize| {
+            depth += i32::from(self.is_punct(*n, b'(')) - i32::from(self.is_punct(*n, b')'));
+            depth == 0
+        };
+        let close = (at + 1..self.tokens.len()).find(closes).ok_or_else(wrong)?;
         let mut arguments = Vec::new();
         for part in self.tokens[at + 2..close].split(|t| t.is_punct(self.sql, b',')) {
-            match part {
+            match self.without_parentheses(part) {
                 [] if close == at + 2 => {}
                 [value] => arguments.push(self.literal(value).ok_or_else(wrong)?),
                 [value, a, b, cast @ ..]

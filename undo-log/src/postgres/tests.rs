@@ -158,6 +158,8 @@ fn own_functions() {
         class("select Atone_Begin('a', 500) AS x"),
         control("atone_begin", &[text("a"), text("500")], Some("x"))
     );
+    let both = [text("a"), text("500")];
+    assert_eq!(class("SELECT atone_begin(('a'), ('500'::int8))"), control("atone_begin", &both, None));
     assert_eq!(class("SELECT atone_join($1)"), control("atone_join", &[Argument::Param(0)], None));
     assert_eq!(
         class("SELECT atone_join($1::VARCHAR) id"),

@@ -33,10 +33,11 @@ const TABLE: &str = "SELECT n.nspname, c.relname, c.relkind::text, c.relpersiste
     JOIN pg_class rc ON rc.oid = coalesce(pg_partition_root(c.oid), c.oid) \
     JOIN pg_namespace rn ON rn.oid = rc.relnamespace WHERE c.oid = $1";
 
-/// A type of values that cannot be sent in binary form is not captured; nor is one of elements, or over a type, like that.
+/// A type of values that cannot be sent in binary form is not captured, nor tsquery, which does not take back an empty one; nor is one of elements, or over a type, like that.
 const COLUMNS: &str = "SELECT a.attname, a.atttypid, a.attgenerated <> '', a.attidentity = 'a', a.attnotnull, \
     n.nspname, t.typname, t.typsend::oid = 0 OR t.typreceive::oid = 0 \
         OR coalesce(e.typsend::oid = 0 OR e.typreceive::oid = 0, false) \
+        OR 'tsquery'::regtype IN (t.oid, e.oid) \
     FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid JOIN pg_namespace n ON n.oid = t.typnamespace \
     LEFT JOIN pg_type e ON e.oid = CASE t.typtype WHEN 'd' THEN t.typbasetype ELSE t.typelem END \
     WHERE a.attrelid = $1 AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum";
