@@ -16,7 +16,7 @@ struct Scene {
     old: Database,
     other: Database,
     proxy: Proxy,
-    _coordinator: Coordinator,
+    coordinator: Coordinator,
 }
 
 impl Scene {
@@ -37,7 +37,7 @@ impl Scene {
         let coordinator = Coordinator::start(Profile::Debug).unwrap();
         let databases = [(kind, switch.port()), (other.kind(), other.port())];
         let proxy = Proxy::start_at(Profile::Debug, Some(&coordinator.grpc()), &databases, "").unwrap();
-        Self { kind, switch, old, other, proxy, _coordinator: coordinator }
+        Self { kind, switch, old, other, proxy, coordinator }
     }
 
     /// An application's connection to the database behind the switch.
@@ -98,6 +98,26 @@ async fn works(scene: &Scene, now: &Database) {
     assert_eq!(sql::commit(&one).await.unwrap(), "committed");
     assert_eq!(numbers(now).await, [before[0], before[1] + 1]);
     assert_eq!(numbers(&scene.other).await, [before_other[0], before_other[1] + 1]);
+}
+
+#[tokio::test]
+async fn a_commit_that_the_failover_lost_is_not_reported() {
+    for kind in Kind::POSTGRES {
+        let mut scene = Scene::open(kind).await;
+        let new = scene.old.twin().unwrap();
+        let (app, other) = (scene.app().await, scene.app_other().await);
+        let xid = both(&app, &other, 1).await;
+        let before = scene.primary();
+        scene.switch.fail_over(new.port());
+        scene.seen(&before).await;
+        let refused = sql::error_of(&other, "SELECT atone_commit()").await;
+        let (_, body) = scene.coordinator.api().transaction(&xid).unwrap();
+        assert_eq!(refused.0, "25006", "{kind:?}: {refused:?} {body}, {:?}", numbers(&new).await);
+        assert!(refused.1.contains("never committed locally"), "{refused:?}");
+        assert_eq!(scene.coordinator.api().status(&xid).unwrap(), "rolled_back", "{kind:?}");
+        assert_eq!((numbers(&new).await, numbers(&scene.other).await), (vec![10, 20], vec![10, 20]));
+        works(&scene, &new).await;
+    }
 }
 
 #[tokio::test]
