@@ -17,6 +17,7 @@ mod refused;
 mod savepoints;
 mod session;
 mod statements;
+mod tls;
 mod together;
 mod types;
 mod unseen;

@@ -273,3 +273,39 @@ async fn what_is_thrown_away_inside() {
         room.calm(&xid).await;
     }
 }
+
+/// What drivers' pools say before they lend a connection to somebody else.
+#[tokio::test]
+async fn what_pools_say() {
+    for kind in Kind::POSTGRES {
+        for reset in [
+            "SELECT pg_advisory_unlock_all();\nCLOSE ALL;\nUNLISTEN *;\nRESET ALL;",
+            "DISCARD ALL",
+            "CLOSE ALL; SET SESSION AUTHORIZATION DEFAULT; RESET ALL; UNLISTEN *; SELECT pg_advisory_unlock_all()",
+        ] {
+            for local in [false, true] {
+                let room = room(kind, "session_pools", TABLE).await;
+                let before = room.dump().await;
+                let mut raw = room.raw(true).await.unwrap();
+                let xid = raw.one("SELECT atone_begin()").await.unwrap();
+                if local {
+                    raw.query("BEGIN").await.unwrap();
+                }
+                let told = error_of(&mut raw, "UPDATE t SET v = v + 1").await;
+                assert_eq!(told, Default::default(), "{kind:?}");
+                if local {
+                    raw.query("COMMIT").await.unwrap();
+                }
+                let told = error_of(&mut raw, reset).await;
+                assert_eq!(told, Default::default(), "{kind:?}, local {local}: {reset}");
+                assert_eq!(raw.one("SELECT atone_xid()").await.unwrap(), "NULL", "{kind:?}: {reset}");
+                let status = raw.one(&format!("SELECT atone_rollback('{xid}')")).await.unwrap();
+                assert_eq!(
+                    (status.as_str(), room.dump().await),
+                    ("rolled_back", before),
+                    "{kind:?}: {reset}"
+                );
+            }
+        }
+    }
+}

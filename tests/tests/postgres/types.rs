@@ -1,6 +1,6 @@
 //! Values of every type come back exactly.
 
-use crate::case::{Mode, check, check_modes, room};
+use crate::case::{Mode, check, check_modes, error_of, room};
 use atone_tests::servers::Kind;
 
 const PT: &str = "CREATE TYPE mood AS ENUM ('ok', 'Sad'); CREATE DOMAIN posint AS int CHECK (VALUE > 0);
@@ -92,6 +92,37 @@ async fn long_values() {
     let statements = ["UPDATE long SET t = 'short' WHERE id = 1", "DELETE FROM long WHERE id = 2"];
     check_modes("long", tables, &statements, &[Mode::Autocommit, Mode::Prepared]).await;
     check_modes("long_same", tables, &["UPDATE long SET j = '{}'"], &[Mode::Local]).await;
+}
+
+/// A value that the server sends in binary but does not take back so.
+#[tokio::test]
+async fn an_empty_text_search_query() {
+    let tables =
+        "CREATE TABLE ask (id int PRIMARY KEY, q tsquery); INSERT INTO ask VALUES (1, ''), (2, 'a & !b:*')";
+    check("empty_query", tables, &["UPDATE ask SET q = NULL", "INSERT INTO ask VALUES (3, '')"]).await;
+}
+
+/// One that the server cannot send in binary: undone exactly, or refused.
+#[tokio::test]
+async fn a_type_without_a_binary_form() {
+    for kind in Kind::POSTGRES {
+        let tables = "CREATE TABLE acl (id int PRIMARY KEY, a aclitem, v int); INSERT INTO acl VALUES (1, 'app=r/app', 1)";
+        let room = room(kind, "no_binary", tables).await;
+        let before = room.dump().await;
+        for statement in ["UPDATE acl SET v = 2", "DELETE FROM acl", "INSERT INTO acl VALUES (2)"] {
+            let mut raw = room.raw(true).await.unwrap();
+            raw.one("SELECT atone_begin()").await.unwrap();
+            let (state, message) = error_of(&mut raw, statement).await;
+            let honest = state.is_empty() || state == "0A000" && message.starts_with("atone: ");
+            assert!(honest, "{kind:?}: {statement}: {state} {message}");
+            assert_eq!(
+                raw.one("SELECT atone_rollback()").await.unwrap(),
+                "rolled_back",
+                "{kind:?}: {statement}"
+            );
+            assert_eq!(room.dump().await, before, "{kind:?}: {statement}");
+        }
+    }
 }
 
 /// The client's settings change how values are written; what is recorded must not follow them.
