@@ -17,7 +17,6 @@ mod refused;
 mod savepoints;
 mod session;
 mod statements;
-mod tls;
 mod together;
 mod types;
 mod unseen;

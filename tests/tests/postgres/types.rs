@@ -26,10 +26,10 @@ const SU: &str = "CREATE TABLE su (id bigint PRIMARY KEY, dept_ids bigint[], tag
 const MORE: &str = "CREATE TYPE pair AS (a int, b text[]); CREATE TYPE span AS RANGE (subtype = float8); CREATE DOMAIN tags AS text[];
     CREATE TABLE more (id int PRIMARY KEY, f4 real, f8 double precision, i2 smallint, c char(4), vc varchar(9), n \"char\", nm name,
       ox oid, rc regclass, vb varbit, bx box, ln line, ls lseg, pa path, po polygon, ci circle, mac macaddr, mac8 macaddr8, cid cidr,
-      q tsquery, dr daterange, mr int4multirange, pr pair, prs pair[], sp span, tg tags, jp jsonpath, tid_ tid, lsn pg_lsn, xs xid8);
+      dr daterange, mr int4multirange, pr pair, prs pair[], sp span, tg tags, jp jsonpath, tid_ tid, lsn pg_lsn, xs xid8);
     INSERT INTO more VALUES (1, 0.1, 0.1, -32768, 'a', 'x  ', 'c', 'name', 4294967295, 'pg_catalog.pg_class', B'1', '(1,1),(0,0)',
       '{1,-1,0}', '[(0,0),(1,1)]', '((0,0),(1,1),(2,0))', '((0,0),(1,1))', '<(0,0),5>', '08:00:2b:01:02:03', '08:00:2b:01:02:03:04:05',
-      '192.168.0.0/16', '''fat'' & ( ''rat'' | ''cat'' )', '[2024-01-01,2024-02-01)', '{[1,3),[5,7)}', '(1,\"{a,NULL}\")',
+      '192.168.0.0/16', '[2024-01-01,2024-02-01)', '{[1,3),[5,7)}', '(1,\"{a,NULL}\")',
       '{\"(1,{x})\",\"(,)\"}', '[0.1,0.3)', '{a,b}', '$.a[*] ? (@ > 1)', '(0,1)', '16/B374D848', '18446744073709551615');
     INSERT INTO more (id, f4, f8, i2, c, vc, n, nm, ox, vb, pa, dr, mr, prs, sp, tg, jp, lsn, xs) VALUES
       (2, '-0', '-0', 0, '', '', '', '', 0, B'', '[(0,0)]', 'empty', '{}', '{}', '(,)', '{}', '$', '0/0', '0');
@@ -72,7 +72,7 @@ async fn arrays() {
 #[tokio::test]
 async fn more_types() {
     let columns = "f4 = 0, f8 = 0, i2 = 5, c = 'zz', vc = 'zz', n = 'z', nm = 'z', ox = 1, rc = NULL, vb = B'111', bx = NULL, ln = NULL, ls = NULL, \
-        pa = NULL, po = NULL, ci = NULL, mac = NULL, mac8 = NULL, cid = NULL, q = NULL, dr = NULL, mr = NULL, pr = NULL, prs = NULL, sp = NULL, \
+        pa = NULL, po = NULL, ci = NULL, mac = NULL, mac8 = NULL, cid = NULL, dr = NULL, mr = NULL, pr = NULL, prs = NULL, sp = NULL, \
         tg = NULL, jp = NULL, tid_ = NULL, lsn = NULL, xs = NULL";
     check("more_update", MORE, &[&format!("UPDATE more SET {columns}")]).await;
     check("more_delete", MORE, &["DELETE FROM more"]).await;
@@ -96,31 +96,25 @@ async fn long_values() {
 
 /// A value that the server sends in binary but does not take back so.
 #[tokio::test]
-async fn an_empty_text_search_query() {
-    let tables =
-        "CREATE TABLE ask (id int PRIMARY KEY, q tsquery); INSERT INTO ask VALUES (1, ''), (2, 'a & !b:*')";
-    check("empty_query", tables, &["UPDATE ask SET q = NULL", "INSERT INTO ask VALUES (3, '')"]).await;
-}
-
-/// One that the server cannot send in binary: undone exactly, or refused.
-#[tokio::test]
-async fn a_type_without_a_binary_form() {
+async fn types_without_a_binary_form() {
+    // The server sends an empty tsquery in binary, but does not take it back.
+    let tables = "CREATE TABLE acl (id int PRIMARY KEY, a aclitem, v int); INSERT INTO acl VALUES (1, 'app=r/app', 1);
+        CREATE TABLE ask (id int PRIMARY KEY, q tsquery, v int); INSERT INTO ask VALUES (1, '', 1), (2, 'a & !b:*', 1)";
     for kind in Kind::POSTGRES {
-        let tables = "CREATE TABLE acl (id int PRIMARY KEY, a aclitem, v int); INSERT INTO acl VALUES (1, 'app=r/app', 1)";
         let room = room(kind, "no_binary", tables).await;
         let before = room.dump().await;
-        for statement in ["UPDATE acl SET v = 2", "DELETE FROM acl", "INSERT INTO acl VALUES (2)"] {
-            let mut raw = room.raw(true).await.unwrap();
-            raw.one("SELECT atone_begin()").await.unwrap();
-            let (state, message) = error_of(&mut raw, statement).await;
-            let honest = state.is_empty() || state == "0A000" && message.starts_with("atone: ");
-            assert!(honest, "{kind:?}: {statement}: {state} {message}");
-            assert_eq!(
-                raw.one("SELECT atone_rollback()").await.unwrap(),
-                "rolled_back",
-                "{kind:?}: {statement}"
-            );
-            assert_eq!(room.dump().await, before, "{kind:?}: {statement}");
+        for table in ["acl", "ask"] {
+            for statement in ["UPDATE % SET v = 2", "DELETE FROM %", "INSERT INTO % VALUES (3)"] {
+                let statement = statement.replace('%', table);
+                let mut raw = room.raw(true).await.unwrap();
+                raw.one("SELECT atone_begin()").await.unwrap();
+                let (state, message) = error_of(&mut raw, &statement).await;
+                assert_eq!(state, "0A000", "{kind:?}: {statement}: {message}");
+                assert!(message.starts_with("atone: "), "{kind:?}: {statement}: {message}");
+                let status = raw.one("SELECT atone_rollback()").await.unwrap();
+                assert_eq!(status, "rolled_back", "{kind:?}: {statement}");
+                assert_eq!(room.dump().await, before, "{kind:?}: {statement}");
+            }
         }
     }
 }

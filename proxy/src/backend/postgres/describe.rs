@@ -37,7 +37,7 @@ const TABLE: &str = "SELECT n.nspname, c.relname, c.relkind::text, c.relpersiste
 const COLUMNS: &str = "SELECT a.attname, a.atttypid, a.attgenerated <> '', a.attidentity = 'a', a.attnotnull, \
     n.nspname, t.typname, t.typsend::oid = 0 OR t.typreceive::oid = 0 \
         OR coalesce(e.typsend::oid = 0 OR e.typreceive::oid = 0, false) \
-        OR 'tsquery'::regtype IN (t.oid, e.oid) \
+        OR 'tsquery'::regtype IN (t.oid, coalesce(e.oid, 0)) \
     FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid JOIN pg_namespace n ON n.oid = t.typnamespace \
     LEFT JOIN pg_type e ON e.oid = CASE t.typtype WHEN 'd' THEN t.typbasetype ELSE t.typelem END \
     WHERE a.attrelid = $1 AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum";
