@@ -12,8 +12,6 @@ fn it_runs_through() {
     let told = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{text}{told}");
     for wanted in [
-        "PostgreSQL 15",
-        "MySQL 9",
         "the order is committed",
         "the order is rolled_back",
         "kill -9",
@@ -43,14 +41,11 @@ fn what_it_leaves_running_can_be_tried_by_hand() {
         BufReader::new(kept.0.stdout.take().unwrap()).lines().map(|line| line.unwrap().trim().to_owned());
     // Two of the vendors' command lines, two of the DBA's; the demo goes on after them, so the end is not waited for.
     let commands =
-        lines.filter(|line| line.ends_with("shop") || line.ends_with(" list") && !line.starts_with('$'));
+        lines.filter(|line| line.ends_with(" shop") || line.ends_with(" list") && !line.starts_with('$'));
     let commands: Vec<String> = commands.take(4).collect();
-    assert!(commands[0].contains("mysql") && commands[1].contains("psql postgres://"), "{commands:?}");
     for command in commands {
-        let sql = if command.contains("postgres://") {
-            " --set ON_ERROR_STOP=1 --command 'SELECT atone_begin()' --command 'UPDATE account SET balance = 0' --command 'SELECT atone_rollback()'"
-        } else if command.ends_with("shop") {
-            " --execute 'SELECT atone_begin(); UPDATE stock SET pieces = 0; SELECT atone_rollback()'"
+        let sql = if command.ends_with(" shop") {
+            " --execute 'SELECT atone_begin(); SELECT atone_rollback()'"
         } else {
             ""
         };

@@ -1,7 +1,8 @@
 //! Runs the shop front as a process of its own, and prints what it and its services say while they say it.
 
 use super::stage;
-use super::stalls::{ACCOUNTS, ORDERS, Stalls};
+use crate::servers::Kind;
+use crate::world::World;
 use crate::{Context, Failure, Result};
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
@@ -29,11 +30,11 @@ pub(super) struct Front {
 
 impl Front {
     /// Starts it. It waits half-way until told to go on.
-    pub fn start(stalls: &Stalls, order: &Order<'_>) -> Result<Self> {
+    pub fn start(world: &World, order: &Order<'_>) -> Result<Self> {
         let program = std::env::current_exe().or_fail("finding this program")?;
         let mut command = Command::new(program);
         command.arg("shop-front");
-        command.args([ORDERS, ACCOUNTS].map(|kind| stalls.proxy.port(kind).to_string()));
+        command.args([Kind::MySql, Kind::Maria].map(|kind| world.proxy.port(kind).to_string()));
         command.args([order.customer, order.item, &order.count.to_string(), &order.timeout_ms.to_string()]);
         let mut child = command
             .stdin(Stdio::piped())

@@ -1,10 +1,8 @@
-//! The shop's three programs. None knows that there is a proxy: each opens a connection with the ordinary driver of its
-//! database (MySQL's, PostgreSQL's) and says SQL. What ties them together is the xid, handed over as an argument here, and as an HTTP header in a real shop.
+//! The shop's three programs. None knows that there is a proxy: each opens a MySQL connection and says SQL. What ties
+//! them together is the xid, handed over as an argument here, and as an HTTP header in a real shop.
 
 use super::front::{ENDED, HALF_WAY};
 use super::shop::SCHEMA;
-use crate::postgres::sql as pg;
-use crate::servers::database::APP;
 use crate::{Context, Failure, Result, sql};
 use mysql_async::prelude::Queryable;
 use std::process::Command;
@@ -72,19 +70,17 @@ pub async fn account_service(args: &[&str]) -> Result<()> {
     let [accounts, xid, customer, amount] = args else {
         return Err(Failure::new("account-service takes four arguments"));
     };
-    let mut client = pg::connect(port(accounts)?, APP, None).await?;
-    pg::join(&client, xid).await?;
-    let local = client.transaction().await?;
-    let take = "UPDATE account SET balance = balance - $1::text::numeric \
-                WHERE owner = $2 AND balance >= $1::text::numeric RETURNING balance::text";
-    let Some(left) = local.query_opt(take, &[amount, customer]).await? else {
+    let mut conn = sql::connect_app(port(accounts)?, SCHEMA).await?;
+    sql::join(&mut conn, xid).await?;
+    conn.query_drop("START TRANSACTION").await?;
+    let take = "UPDATE account SET balance = balance - ? WHERE owner = ? AND balance >= ?";
+    conn.exec_drop(take, (amount, customer, amount)).await?;
+    if conn.affected_rows() == 0 {
         println!("account service: {customer} has not got {amount}; the service fails");
         std::process::exit(1);
-    };
-    let left: &str = left.get(0);
-    let give = "UPDATE account SET balance = balance + $1::text::numeric WHERE owner = 'the shop'";
-    local.execute(give, &[amount]).await?;
-    local.commit().await?;
-    println!("account service: joins, moves {amount} from {customer} (left: {left}) to the shop, COMMIT");
-    Ok(())
+    }
+    conn.exec_drop("UPDATE account SET balance = balance + ? WHERE owner = 'the shop'", (amount,)).await?;
+    conn.query_drop("COMMIT").await?;
+    println!("account service: joins, moves {amount} from {customer} to the shop, COMMIT");
+    Ok(conn.disconnect().await?)
 }
