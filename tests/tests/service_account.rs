@@ -15,7 +15,8 @@ fn what_the_proxy_does_in_postgresql_by_itself() {
         let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".into());
         let mut command = Command::new(cargo);
         command.current_dir(workspace()).env("ATONE_TEST_POSTGRES", url);
-        command.args(["test", "-p", "atone-proxy", "--", "--ignored", "--test-threads=2"]);
+        command.args(["test", "-p", "atone-proxy", "--features", "server-tests", "--"]);
+        command.args(["backend::postgres::tests", "phase_two::tests", "--test-threads=2"]);
         let out = run(&mut command).unwrap_or_else(|error| panic!("on {kind:?}: {error}"));
         assert!(out.contains("6 passed"), "on {kind:?}: {out}");
     }

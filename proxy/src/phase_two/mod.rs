@@ -6,7 +6,7 @@ mod guard;
 mod restore;
 mod runner;
 mod sweep;
-#[cfg(test)]
+#[cfg(all(test, feature = "server-tests"))]
 mod tests;
 mod under_way;
 

@@ -1,5 +1,5 @@
 //! Phase two on a real PostgreSQL, with branches as a session leaves them behind. Run with
-//! `ATONE_TEST_POSTGRES=postgres://superuser@host:port/postgres cargo test -p atone-proxy -- --ignored`.
+//! `ATONE_TEST_POSTGRES=postgres://superuser@host:port/postgres cargo test -p atone-proxy --features server-tests`.
 
 use super::{
     forget::forget,
@@ -126,7 +126,6 @@ const TYPES: &str = "
         'a:1 b:2', '12.34', 'odd'); INSERT INTO kinds DEFAULT VALUES;";
 
 #[tokio::test]
-#[ignore = "needs a PostgreSQL server in ATONE_TEST_POSTGRES"]
 async fn rows_of_all_types_come_back_as_they_were() {
     let world = World::new("types", TYPES).await;
     let before = world.content("kinds").await;
@@ -152,7 +151,6 @@ async fn rows_of_all_types_come_back_as_they_were() {
 }
 
 #[tokio::test]
-#[ignore = "needs a PostgreSQL server in ATONE_TEST_POSTGRES"]
 async fn keys_that_stand_in_one_anothers_way_find_an_order() {
     let world = World::new(
         "orders",
@@ -195,7 +193,6 @@ async fn keys_that_stand_in_one_anothers_way_find_an_order() {
 }
 
 #[tokio::test]
-#[ignore = "needs a PostgreSQL server in ATONE_TEST_POSTGRES"]
 async fn what_is_in_the_way_blocks_and_changes_nothing() {
     let world = World::new(
         "blocked",
@@ -233,7 +230,6 @@ async fn what_is_in_the_way_blocks_and_changes_nothing() {
 }
 
 #[tokio::test]
-#[ignore = "needs a PostgreSQL server in ATONE_TEST_POSTGRES"]
 async fn a_guard_waits_for_an_open_branch_and_ends_a_dead_one() {
     let world = World::new(
         "guards",

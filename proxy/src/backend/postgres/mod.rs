@@ -7,7 +7,7 @@ mod keys;
 mod pool;
 mod schema;
 mod server;
-#[cfg(test)]
+#[cfg(all(test, feature = "server-tests"))]
 pub(crate) mod tests;
 mod tx;
 mod undo_log;

@@ -1,5 +1,5 @@
 //! The catalogue, the undo table and the checks at the start, on a real server. Run with
-//! `ATONE_TEST_POSTGRES=postgres://superuser@host:port/postgres cargo test -p atone-proxy -- --ignored`.
+//! `ATONE_TEST_POSTGRES=postgres://superuser@host:port/postgres cargo test -p atone-proxy --features server-tests`.
 
 use super::Postgres;
 use crate::backend::{BackendError, Entry};
@@ -106,7 +106,6 @@ const TABLES: &str = "
     CREATE TRIGGER t BEFORE INSERT ON dependent FOR EACH ROW EXECUTE FUNCTION f();";
 
 #[tokio::test]
-#[ignore = "needs a PostgreSQL server in ATONE_TEST_POSTGRES"]
 async fn tables_are_described_or_refused_with_the_reason() {
     let scratch = Scratch::new("catalogue").await;
     scratch.run(TABLES).await;
@@ -165,7 +164,6 @@ async fn tables_are_described_or_refused_with_the_reason() {
 }
 
 #[tokio::test]
-#[ignore = "needs a PostgreSQL server in ATONE_TEST_POSTGRES"]
 async fn the_start_creates_once_and_names_what_is_wrong() {
     let scratch = Scratch::new("start").await;
     let open = |name| Postgres::open(name, &scratch.account);
