@@ -65,6 +65,10 @@ impl Session {
         if self.skipping {
             return Ok(());
         }
+        if control.function == "set" && !self.block && self.has_written() {
+            // It is set in the database by a statement of its own, whose Sync would commit what was written.
+            return self.refuse(&Failure::misuse(WRITTEN)).await;
+        }
         match self.act(&control.function, &arguments).await? {
             Err(failure) => self.refuse(&failure).await,
             // The setting is set in the database too, so that reading it back works.

@@ -66,7 +66,11 @@ impl Session {
         let xid = binding.xid;
         binding.heard();
         self.abandon().await?;
-        if self.block {
+        if !self.block {
+            // The Sync that the client will send must not look like a success.
+            self.answer.extend(Failure::rolling_back(xid).message("ERROR"));
+            self.skipping = true;
+        } else {
             // The client ends it itself: what it says until then fails, as after any error.
             self.ask_alone("BEGIN").await?;
             self.pipeline.poison();
@@ -78,13 +82,15 @@ impl Session {
         Ok(())
     }
 
-    /// Rolls the local transaction back.
+    /// Rolls the local transaction back; an implicit one too, which a Sync alone would commit.
     pub(super) async fn abandon(&mut self) -> Result<(), End> {
         self.send().await?;
         self.branch = None;
         self.writes.clear();
         self.counters.forget();
+        self.pipeline.poison();
         self.pipeline.sync(Fate::Drop);
+        self.poisoned = false;
         let ran = self.pipeline.run(&mut self.database, &mut self.client, &mut Vec::new()).await?;
         if ran.ready.is_some_and(|status| status != IDLE) {
             self.ask_alone("ROLLBACK").await?;

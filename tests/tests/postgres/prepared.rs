@@ -126,3 +126,23 @@ async fn app_savepoint(mut transaction: tokio_postgres::Transaction<'_>) -> toki
     transaction.execute("INSERT INTO t VALUES ($1)", &[&80_i32]).await.unwrap();
     transaction
 }
+
+/// A Sync commits an implicit local transaction: ours must not, when what it wrote is to be undone or has no undo record.
+#[tokio::test]
+async fn no_sync_of_ours_commits_a_pipeline() {
+    for kind in Kind::POSTGRES {
+        let room = room(kind, "half_pipeline", TABLE).await;
+        let before = room.dump().await;
+        let write = "P - UPDATE t SET v = 999\nB - -\nE -\nH\n< C";
+        let mut other = room.raw(true).await.unwrap();
+        for last in ["SELECT atone_rollback()", "SET atone.xid = '%'"] {
+            let xid = other.one("SELECT atone_begin()").await.unwrap();
+            let last = last.replace('%', &xid);
+            let script = format!("Q SELECT atone_join('{xid}')\n{write}\nP z {last}\nB z z\nE z\nS");
+            let log = play(&script, async || room.raw(true).await).await.unwrap();
+            assert_eq!(room.dump().await, before, "{kind:?}: {log:#?}");
+            other.query("SELECT atone_rollback()").await.unwrap();
+            assert_eq!(room.dump().await, before, "{kind:?}: {log:#?}");
+        }
+    }
+}
