@@ -14,7 +14,7 @@ pub use entry::{Entry, Reference};
 pub use error::{BackendError, Cause};
 pub use mysql::MySql;
 pub use postgres::Postgres;
-#[cfg(test)]
+#[cfg(all(test, feature = "server-tests"))]
 pub(crate) use postgres::tests as scratch;
 pub use primary::Sight;
 pub use tx::Tx;
