@@ -27,6 +27,7 @@ fn table(name: &str, columns: &[(&str, ColumnKind)], key: &[usize], unique: Opti
         insert_order: columns.iter().map(|(n, _)| (*n).to_owned()).collect(),
         defaults: Vec::new(),
         storage: Vec::new(),
+        only: false,
     }
 }
 

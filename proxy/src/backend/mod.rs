@@ -10,12 +10,12 @@ mod postgres;
 mod primary;
 mod tx;
 
-pub use entry::{Entry, Reference};
+pub use entry::{Entry, ForeignKeys, Parent, Reference};
 pub use error::{BackendError, Cause};
 pub use mysql::MySql;
-pub use postgres::Postgres;
 #[cfg(all(test, feature = "server-tests"))]
 pub(crate) use postgres::tests as scratch;
+pub use postgres::{HELD_LIMIT, Places, Postgres};
 pub use primary::Sight;
 pub use tx::Tx;
 

@@ -96,8 +96,20 @@ impl Tx {
 
     /// Takes a step of an undo. After an error for which [`BackendError::may_pass_later`] the transaction is as it was
     /// before the step.
-    pub async fn take(&mut self, step: &Step<'_>) -> Result<(), BackendError> {
-        on!(&mut self.side, tx => tx.take(step).await)
+    pub async fn take(&mut self, entry: &Entry, step: &Step<'_>) -> Result<(), BackendError> {
+        match &mut self.side {
+            Open::MySql(tx) => tx.take(step).await,
+            Open::Postgres(tx) => tx.take(step, entry.quiet.is_some()).await,
+        }
+    }
+
+    /// The table that this row points at by one of its own foreign keys and where there is no such row; rows that are
+    /// there are held. Nothing is asked where the server checks itself.
+    pub async fn missing_parent(&mut self, entry: &Entry, row: &Row) -> Result<Option<String>, BackendError> {
+        match &mut self.side {
+            Open::MySql(_) => Ok(None),
+            Open::Postgres(tx) => tx.missing_parent(entry, row).await,
+        }
     }
 
     /// Does a row of the referencing table point at this row? One is locked, if so.
@@ -108,6 +120,20 @@ impl Tx {
         row: &Row,
     ) -> Result<bool, BackendError> {
         on!(&mut self.side, tx => tx.has_child(entry, reference, row).await)
+    }
+
+    /// The rows of the referencing table, as `child` describes it, that point at this row; None when that cannot be told.
+    pub async fn children(
+        &mut self,
+        entry: &Entry,
+        reference: &Reference,
+        row: &Row,
+        child: &Entry,
+    ) -> Result<Option<Vec<Captured>>, BackendError> {
+        match &mut self.side {
+            Open::MySql(_) => Ok(None),
+            Open::Postgres(tx) => tx.children(entry, reference, row, child).await,
+        }
     }
 
     /// Commits.

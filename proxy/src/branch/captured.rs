@@ -3,7 +3,10 @@
 use crate::backend::Entry;
 use atone_protocol::BranchId;
 use atone_undo_log::capture::{Captured, Table};
-use std::sync::Arc;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 /// An open local transaction that has written.
 #[derive(Debug)]
@@ -16,6 +19,12 @@ pub struct Branch {
     pub changes: Vec<Change>,
     /// Bytes of the rows captured.
     pub bytes: usize,
+    /// PostgreSQL: tables and partitions written, by their numbers, each with the name that its rows are locked under.
+    pub written: BTreeMap<u32, String>,
+    /// PostgreSQL: names among these under which rows were changed that no statement told of.
+    pub unseen: BTreeSet<String>,
+    /// PostgreSQL: how many these were, as far as they were counted.
+    pub counted: usize,
     savepoints: Vec<(String, usize)>,
 }
 
@@ -40,13 +49,29 @@ pub enum Change {
         row: Captured,
         /// It was deleted.
         gone: bool,
+        /// The statement may have made it.
+        new: bool,
     },
 }
 
 impl Branch {
     /// Nothing is changed yet.
     pub fn new(id: BranchId) -> Self {
-        Self { id, tables: Vec::new(), changes: Vec::new(), bytes: 0, savepoints: Vec::new() }
+        Self {
+            id,
+            tables: Vec::new(),
+            changes: Vec::new(),
+            bytes: 0,
+            written: BTreeMap::new(),
+            unseen: BTreeSet::new(),
+            counted: 0,
+            savepoints: Vec::new(),
+        }
+    }
+
+    /// Nothing was changed, as far as is known.
+    pub fn is_empty(&self) -> bool {
+        self.changes.is_empty() && self.unseen.is_empty()
     }
 
     /// The index of a table, added when it is new.
@@ -82,9 +107,9 @@ impl Branch {
     }
 
     /// Rows were inserted, updated or deleted, and the server told how it left them.
-    pub fn left(&mut self, table: usize, rows: Vec<Captured>, gone: bool) {
+    pub fn left(&mut self, table: usize, rows: Vec<Captured>, gone: bool, new: bool) {
         self.bytes += rows.iter().map(|r| r.row.size()).sum::<usize>();
-        self.changes.extend(rows.into_iter().map(|row| Change::Left { table, row, gone }));
+        self.changes.extend(rows.into_iter().map(|row| Change::Left { table, row, gone, new }));
     }
 
     /// Rows were inserted, found by these key literals; perhaps they have been read.

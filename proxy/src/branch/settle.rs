@@ -54,6 +54,8 @@ pub enum SettleError {
     TooLarge,
     /// A table got a trigger or a foreign key after it was planned for.
     Changed(String),
+    /// Rows of this table were changed in a way that cannot be captured, and why.
+    Unsupported(String, String),
     /// The catalogue could not be asked.
     Backend(BackendError),
     /// The connection was lost before COMMIT was sent.

@@ -7,10 +7,16 @@
 use crate::wire::postgres::Bind;
 use std::collections::BTreeMap;
 
-/// Tables of all kinds, the catalogue's too: a table made or dropped shows there.
+/// Tables of all kinds, the catalogue's too: a table made or dropped shows there. Foreign tables have no counts; one that is
+/// locked as a writer locks it counts for one row.
 macro_rules! counted {
     () => {
-        "(SELECT c.oid, pg_catalog.format('%I.%I', n.nspname, c.relname) AS name, \
+        "(SELECT f.ftrelid AS oid, pg_catalog.format('%I.%I', n.nspname, c.relname) AS name, 1::pg_catalog.int8 AS rows \
+          FROM pg_catalog.pg_foreign_table f JOIN pg_catalog.pg_class c ON c.oid = f.ftrelid \
+          JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+          WHERE EXISTS (SELECT FROM pg_catalog.pg_locks l WHERE l.relation = f.ftrelid \
+          AND l.pid = pg_catalog.pg_backend_pid() AND l.mode = 'RowExclusiveLock') \
+          UNION ALL SELECT c.oid, pg_catalog.format('%I.%I', n.nspname, c.relname) AS name, \
           pg_catalog.pg_stat_get_xact_tuples_inserted(c.oid) + pg_catalog.pg_stat_get_xact_tuples_updated(c.oid) \
           + pg_catalog.pg_stat_get_xact_tuples_deleted(c.oid) AS rows \
           FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
@@ -70,6 +76,8 @@ pub(super) struct Counters {
     baseline: Option<Counts>,
     /// Rows captured since, by table.
     captured: BTreeMap<u32, u64>,
+    /// A statement was run of which only the counts tell what it wrote.
+    alone: bool,
     /// The questions are prepared under these names.
     statements: BTreeMap<Question, String>,
     /// Asked for the first time since the last answer: if that was an error, they may not be prepared.
@@ -83,6 +91,8 @@ pub(super) struct Counters {
 /// A table of which other rows were changed than captured.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Unseen {
+    /// Its number.
+    pub oid: u32,
     /// `schema.table`
     pub table: String,
     /// Rows captured.
@@ -100,7 +110,18 @@ impl Counters {
     /// The next local transaction begins, or this one went back to a savepoint.
     pub fn forget(&mut self) {
         self.baseline = None;
+        self.alone = false;
         self.captured.clear();
+    }
+
+    /// A statement runs of which only the counts will tell what it wrote.
+    pub fn rely(&mut self) {
+        self.alone = true;
+    }
+
+    /// Only the counts can tell whether anything was written.
+    pub fn relied_on(&self) -> bool {
+        self.alone
     }
 
     /// The session's prepared statements are gone, or may be.
@@ -181,27 +202,27 @@ impl Counters {
         self.captured.clear();
     }
 
-    /// Were exactly the captured rows changed? Then what follows is compared with these counts.
-    pub fn check(&mut self, counts: Counts) -> Result<(), Unseen> {
-        let Some(before) = &self.baseline else {
-            self.begin(counts);
-            return Ok(());
-        };
-        for (table, (name, now)) in &counts {
-            let counted = now.saturating_sub(before.get(table).map_or(0, |b| b.1));
-            let captured = self.captured.get(table).copied().unwrap_or_default();
-            if counted != captured {
-                return Err(Unseen { table: name.clone(), captured, counted });
+    /// The tables in which other rows were changed than those captured. What follows is compared with these counts.
+    pub fn check(&mut self, counts: Counts) -> Vec<Unseen> {
+        let mut unseen = Vec::new();
+        if let Some(before) = &self.baseline {
+            for (oid, (table, now)) in &counts {
+                let counted = now.saturating_sub(before.get(oid).map_or(0, |b| b.1));
+                let captured = self.captured.get(oid).copied().unwrap_or_default();
+                if counted != captured {
+                    unseen.push(Unseen { oid: *oid, table: table.clone(), captured, counted });
+                }
             }
-        }
-        // A table that is captured but not counted is gone, or was never there.
-        if let Some((table, captured)) =
-            self.captured.iter().find(|(t, n)| **n > 0 && !counts.contains_key(t))
-        {
-            return Err(Unseen { table: format!("number {table}"), captured: *captured, counted: 0 });
+            // A table that is captured but not counted is gone, or was never there.
+            let gone = |(oid, captured): (&u32, &u64)| {
+                let gone = *captured > 0 && !counts.contains_key(oid);
+                let table = format!("number {oid}");
+                gone.then_some(Unseen { oid: *oid, table, captured: *captured, counted: 0 })
+            };
+            unseen.extend(self.captured.iter().filter_map(gone));
         }
         self.begin(counts);
-        Ok(())
+        unseen
     }
 }
 
@@ -218,13 +239,15 @@ mod tests {
         let mut counters = Counters::default();
         counters.begin(counts(&[(1, 5), (2, 7)]));
         counters.captured(1, 2);
-        let more = counters.check(counts(&[(1, 7), (2, 8)])).unwrap_err();
-        assert_eq!((more.table.as_str(), more.captured, more.counted), ("s.t2", 0, 1));
-        assert!(counters.check(counts(&[(1, 7), (2, 7)])).is_ok());
+        let more = counters.check(counts(&[(1, 7), (2, 8)]));
+        assert_eq!(more.len(), 1);
+        assert_eq!((more[0].table.as_str(), more[0].captured, more[0].counted), ("s.t2", 0, 1));
         // From here on only what is new.
+        assert!(counters.check(counts(&[(1, 7), (2, 8)])).is_empty());
         counters.captured(3, 1);
-        assert!(counters.check(counts(&[(1, 7), (2, 7)])).is_err());
-        assert!(counters.check(counts(&[(1, 7), (2, 7), (3, 1)])).is_ok());
+        assert_eq!(counters.check(counts(&[(1, 7), (2, 8)]))[0].counted, 0);
+        counters.captured(3, 1);
+        assert!(counters.check(counts(&[(1, 7), (2, 8), (3, 1)])).is_empty());
     }
 
     #[test]

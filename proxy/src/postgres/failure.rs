@@ -63,13 +63,13 @@ impl Failure {
         Self::new("54000", format!("{what}. Split the local transaction"))
     }
 
-    /// Rows were changed that nobody captured.
-    pub fn unseen(table: &str, captured: u64, counted: u64) -> Self {
+    /// Rows were changed that no statement told of, and that cannot be found or undone.
+    pub fn unseen(table: &str, why: &str) -> Self {
         Self::new(
             UNSUPPORTED,
             format!(
-                "{counted} rows of {table} were changed but {captured} were captured: a trigger, cascade, rule or function \
-                 changes rows behind the statement, which cannot be undone. The local transaction is rolled back"
+                "rows of {table} were changed behind the statements, by a trigger, cascade, rule or function, or in a \
+                 statement that does not tell which; they cannot be undone: {why}. The local transaction is rolled back"
             ),
         )
     }

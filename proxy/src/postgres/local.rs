@@ -6,14 +6,14 @@ use super::{
     pipeline::{Ask, Fate, Pipeline, Ran},
 };
 use crate::{
-    backend::UNDO_LOG,
+    backend::{Entry, Postgres, UNDO_LOG},
     branch::{AfterImages, Branch, Change, Committing, Local, SettleError, Settlement, Settler, UndoRows},
     session::ServerError,
     wire::postgres::Bind,
 };
 use atone_undo_log::capture::Captured;
 use bytes::Bytes;
-use std::{collections::BTreeMap, io};
+use std::{collections::BTreeMap, io, sync::Arc};
 
 /// A part of an undo record is never larger.
 const PART_LIMIT: usize = 4 << 20;
@@ -21,8 +21,8 @@ const PART_LIMIT: usize = 4 << 20;
 const ROW_LIMIT: usize = 256 << 20;
 
 /// The local transaction as its settlement needs it.
-struct Ending<'a> {
-    session: &'a mut Session,
+pub(super) struct Ending<'a> {
+    pub(super) session: &'a mut Session,
     /// The messages that execute the client's COMMIT; None: a Sync ends it.
     commit: Option<&'a [u8]>,
 }
@@ -38,18 +38,20 @@ impl Session {
             }
             return self.end_refused().await;
         }
-        let only_read = self.branch.is_none() && self.writes.is_empty();
-        if only_read && self.expects_counts() {
+        if self.only_read() && self.expects_counts() {
             // Proven and ended in one go.
             self.ask_counters(Question::Proof);
         } else {
+            if self.expects_counts() {
+                self.fire_deferred();
+            }
             self.check_counters().await?;
         }
         if self.skipping {
             return self.end_if_refused().await;
         }
         let failed = self.failed();
-        let branch = self.branch.take().filter(|b| !b.changes.is_empty() && !failed);
+        let branch = self.branch.take().filter(|b| !b.is_empty() && !failed);
         let Some(branch) = branch else {
             // Nothing was written, or all of it is void: the server answers COMMIT or ROLLBACK as it is.
             self.ended = None;
@@ -178,6 +180,7 @@ fn told(xid: atone_protocol::Xid, error: SettleError) -> Vec<u8> {
         SettleError::Changed(table) => {
             Failure::internal(&format!("table {table} has got a trigger or foreign key meanwhile"))
         }
+        SettleError::Unsupported(table, why) => Failure::unseen(&table, &why),
         SettleError::Backend(error) => Failure::backend(&error),
         SettleError::TooLarge => {
             Failure::too_large("the local transaction changed more than may be held; it was rolled back")
@@ -193,7 +196,7 @@ fn told(xid: atone_protocol::Xid, error: SettleError) -> Vec<u8> {
 /// The rows that were written, in order; one that was written again comes again.
 fn left(branch: &Branch) -> impl Iterator<Item = Left<'_>> {
     branch.changes.iter().filter_map(|change| match change {
-        Change::Left { table, row, gone } => Some(Left { table: *table, row, gone: *gone }),
+        Change::Left { table, row, gone, new } => Some(Left { table: *table, row, gone: *gone, new: *new }),
         Change::Updated(..)
         | Change::Deleted(..)
         | Change::Moved(..)
@@ -202,61 +205,103 @@ fn left(branch: &Branch) -> impl Iterator<Item = Left<'_>> {
     })
 }
 
+/// How the rows were before the local transaction.
+type Before = BTreeMap<(usize, Vec<u8>), Captured>;
+
+async fn before(backend: &Postgres, branch: &Branch) -> Result<Before, SettleError> {
+    let mut wanted: BTreeMap<usize, BTreeMap<&[u8], &Captured>> = BTreeMap::new();
+    for left in left(branch) {
+        wanted.entry(left.table).or_default().insert(&left.row.key.bytes, left.row);
+    }
+    let mut before = Before::new();
+    for (table, rows) in wanted {
+        let rows: Vec<&Captured> = rows.into_values().collect();
+        let found = backend.before_images(&branch.tables[table], &rows).await;
+        let found = found.map_err(SettleError::Backend)?;
+        before.extend(found.into_iter().map(|row| ((table, row.key.bytes.clone()), row)));
+    }
+    Ok(before)
+}
+
+/// What the statements did, one after the other.
+enum Replayed {
+    /// Each row's change, and how the rows are now.
+    Known(Vec<Change>, AfterImages),
+    /// In the table of this name a row was updated that was not there: a trigger has changed its key.
+    Moved(String),
+}
+
+fn replay(branch: &Branch, mut state: Before) -> Result<Replayed, SettleError> {
+    let (mut changes, mut after) = (Vec::new(), AfterImages::new());
+    for left in left(branch) {
+        let id = (left.table, left.row.key.bytes.clone());
+        let entry = &branch.tables[left.table];
+        match (state.remove(&id), left.gone) {
+            (None, true) => return Err(SettleError::Malformed("a row was deleted that was not there")),
+            (None, false) if left.new => {
+                changes.push(Change::Resolved(left.table, vec![left.row.clone()]));
+            }
+            (None, false) if entry.quiet.is_some() => return Ok(Replayed::Moved(entry.name.clone())),
+            (None, false) => return Err(SettleError::Malformed("a row was updated that was not there")),
+            (Some(was), true) => changes.push(Change::Deleted(left.table, was)),
+            (Some(was), false) => changes.push(Change::Updated(left.table, was)),
+        }
+        after.remove(&id);
+        if !left.gone {
+            after.insert(id.clone(), left.row.clone());
+            state.insert(id, left.row.clone());
+        }
+    }
+    Ok(Replayed::Known(changes, after))
+}
+
 /// How a statement left a row.
 struct Left<'a> {
     table: usize,
     row: &'a Captured,
     gone: bool,
+    new: bool,
 }
 
 impl Ending<'_> {
-    async fn run(&mut self, pipeline: &mut Pipeline, answer: &mut Vec<u8>) -> io::Result<Ran> {
+    pub(super) async fn run(&mut self, pipeline: &mut Pipeline, answer: &mut Vec<u8>) -> io::Result<Ran> {
         let Session { client, database, .. } = &mut *self.session;
         pipeline.run(database, client, answer).await
     }
 }
 
 impl Local for Ending<'_> {
-    /// Without other unique keys than the rows' own, what a row was before has the same keys.
+    /// Without other unique keys than the rows' own, and triggers that may assign keys, what a row was before has the same
+    /// keys.
     fn keys_are_known(&self, branch: &Branch) -> bool {
-        (0..branch.tables.len()).all(|t| branch.description(t).is_some_and(|t| t.uniques.is_empty()))
+        let plain = |entry: &Arc<Entry>| {
+            entry.quiet.is_none() && entry.table.as_ref().is_ok_and(|t| t.uniques.is_empty())
+        };
+        branch.unseen.is_empty() && branch.tables.iter().all(plain)
     }
 
     /// What each row was before is read from outside, where the local transaction does not show yet; its row locks keep it
-    /// as it is.
+    /// as it is. Where rows were changed that no statement told of, all are looked for.
     async fn images(&mut self, branch: &mut Branch) -> Result<AfterImages, SettleError> {
         let resource = self.session.resource.clone();
         let backend =
             resource.backend.postgres().ok_or(SettleError::Malformed("not a PostgreSQL database"))?;
-        let mut wanted: BTreeMap<usize, BTreeMap<&[u8], &Captured>> = BTreeMap::new();
-        for left in left(branch) {
-            wanted.entry(left.table).or_default().insert(&left.row.key.bytes, left.row);
-        }
-        // How each row is, beginning with how it was before the local transaction.
-        let mut state: BTreeMap<(usize, Vec<u8>), Captured> = BTreeMap::new();
-        for (table, rows) in wanted {
-            let rows: Vec<&Captured> = rows.into_values().collect();
-            let found = backend.before_images(&branch.tables[table], &rows).await;
-            let found = found.map_err(SettleError::Backend)?;
-            state.extend(found.into_iter().map(|row| ((table, row.key.bytes.clone()), row)));
-        }
-        let mut changes = Vec::new();
-        let mut after = AfterImages::new();
-        for left in left(branch) {
-            let id = (left.table, left.row.key.bytes.clone());
-            match (state.remove(&id), left.gone) {
-                (None, true) => return Err(SettleError::Malformed("a row was deleted that was not there")),
-                (None, false) => changes.push(Change::Resolved(left.table, vec![left.row.clone()])),
-                (Some(was), true) => changes.push(Change::Deleted(left.table, was)),
-                (Some(was), false) => changes.push(Change::Updated(left.table, was)),
-            }
-            after.remove(&id);
-            if !left.gone {
-                after.insert(id.clone(), left.row.clone());
-                state.insert(id, left.row.clone());
-            }
-        }
-        branch.changes = changes;
+        let mut after = loop {
+            let (unseen, tables) = (&branch.unseen, &branch.tables);
+            branch.changes.retain(|change| match change {
+                Change::Left { table, .. } => !unseen.contains(&tables[*table].name),
+                _ => true,
+            });
+            let before = before(backend, branch).await?;
+            match replay(branch, before)? {
+                Replayed::Known(changes, after) => {
+                    branch.changes = changes;
+                    break after;
+                }
+                Replayed::Moved(name) => branch.unseen.insert(name),
+            };
+        };
+        self.search(branch, &mut after).await?;
         Ok(after)
     }
 

@@ -7,11 +7,13 @@
 mod cancel;
 mod connect;
 mod control;
+mod copy;
 mod counters;
 mod failure;
 mod local;
 mod pipeline;
 mod query;
+mod search;
 mod statements;
 mod sync;
 mod turn;
@@ -228,6 +230,16 @@ impl Session {
                 }
                 self.statements.note(tag, body);
                 self.defines |= tag != b'B' && statements::may_define(body);
+            } else if matches!(tag, b'Q' | b'P') {
+                let Some(name) = arrived[HEADER..].split_inclusive(|b| *b == 0).next() else {
+                    self.client.want(self.free.0 + HEADER + 1);
+                    return Ok(false);
+                };
+                if tag == b'P' && !name.ends_with(&[0]) && arrived.len() < length {
+                    self.client.want(self.free.0 + arrived.len() + 1);
+                    return Ok(false);
+                }
+                self.statements.overlook(tag, name.strip_suffix(&[0]).unwrap_or(name));
             }
             self.pending.sent(tag);
             self.passing.0 = length;

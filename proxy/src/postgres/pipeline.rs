@@ -44,6 +44,8 @@ pub enum Fate {
     Drop,
     /// Nobody needs it, but an error is the client's.
     DropUnlessError,
+    /// The same, and an error is the answer to the client's COMMIT.
+    Commits,
     /// The client gets a description of rows, but not that there are none.
     DropNoData,
     /// Its rows are kept.
@@ -102,6 +104,8 @@ pub struct Ran {
     pub parameters: Vec<(String, String)>,
     /// A notice of a commit that may not be replicated.
     pub doubtful: bool,
+    /// The error is the answer to the client's COMMIT.
+    pub refused: bool,
 }
 
 /// Messages not sent yet, and the answers that are awaited.
@@ -195,8 +199,18 @@ impl Pipeline {
         let mut ran = Ran::default();
         let mut rows = Vec::new();
         let mut held = self.awaited.iter().any(|(_, fate)| matches!(fate, Fate::Capture { .. }));
+        let mut copying = false;
         while let Some((ask, fate)) = self.awaited.front().cloned() {
-            let message = database.message(LIMIT).await?;
+            let message = match copying {
+                true => match super::copy::rows(database, client).await? {
+                    Some(message) => message,
+                    None => {
+                        copying = false;
+                        continue;
+                    }
+                },
+                false => database.message(LIMIT).await?,
+            };
             if message.tag == b'Z' {
                 // What stands before the Sync was skipped.
                 while self.awaited.front().is_some_and(|(ask, _)| *ask != Ask::Sync) {
@@ -224,11 +238,12 @@ impl Pipeline {
                     if own {
                         answer.extend(&message.frame);
                     }
+                    ran.refused = fate == Fate::Commits;
                     ran.error = Some((message, own));
                     // Everything up to a Sync is skipped by the server.
                     self.awaited.retain(|(ask, _)| *ask == Ask::Sync);
                     rows = Vec::new();
-                    held = true;
+                    (held, copying) = (true, false);
                 }
                 (b't', Ask::DescribeStatement) => {
                     answer.extend(&message.frame);
@@ -238,7 +253,7 @@ impl Pipeline {
                 }
                 (b'D', Ask::Execute) => match &fate {
                     Fate::Pass => answer.extend(&message.frame),
-                    Fate::Drop | Fate::DropUnlessError | Fate::DropNoData => {}
+                    Fate::Drop | Fate::DropUnlessError | Fate::Commits | Fate::DropNoData => {}
                     Fate::Keep => rows.push(owned(&message)?),
                     Fate::Capture { write, most } => {
                         let before = ran.rest.get(write).map_or(0, |rest| rest.given);
@@ -255,6 +270,14 @@ impl Pipeline {
                     }
                 },
                 (b'T', Ask::Execute) => answer.extend(&message.frame),
+                // COPY FROM: the client sends its rows now.
+                (b'G', Ask::Execute) => {
+                    answer.extend(&message.frame);
+                    client.write(answer).await?;
+                    answer.clear();
+                    ran.last_complete = None;
+                    copying = true;
+                }
                 // COPY TO: a description, the rows, their end.
                 (b'H' | b'd' | b'c', Ask::Execute) => answer.extend(&message.frame),
                 (tag, ask) if ends(tag, ask) => {
@@ -290,7 +313,8 @@ impl Pipeline {
                         }
                         _ => {}
                     }
-                    if message.tag == b'C' && fate != Fate::Drop && fate != Fate::Keep {
+                    let ours = matches!(fate, Fate::Drop | Fate::Keep | Fate::Commits);
+                    if message.tag == b'C' && !ours {
                         ran.tags.push(tag);
                     }
                 }
@@ -372,7 +396,8 @@ fn describe(message: &Message, answer: &mut Vec<u8>) -> io::Result<()> {
     Ok(())
 }
 
-fn unhex(text: &str) -> Option<Vec<u8>> {
+/// Bytes from their hexadecimal digits.
+pub fn unhex(text: &str) -> Option<Vec<u8>> {
     let digit = |b: u8| (b as char).to_digit(16);
     let pairs = text.as_bytes().chunks(2);
     pairs.map(|p| Some((digit(p[0])? << 4 | digit(*p.get(1)?)?) as u8)).collect()

@@ -10,10 +10,14 @@ use atone_undo_log::{
 };
 use std::{ops::Range, sync::Arc};
 
+/// The statement under way is prepared under this name. One that failed is closed before the next.
+pub(super) const QUERY: &str = "atone query";
+
+/// Bytes of blanks sent so that positions in errors of one of several statements are right.
+const PADDING_LIMIT: usize = 1 << 20;
+
 impl Session {
     pub(super) async fn on_query(&mut self, message: &Message) -> Result<(), End> {
-        // A simple Query ends the unnamed statement and portal.
-        self.statements.close(b'S', b"");
         let body = message.body();
         let Ok(text) = std::str::from_utf8(body.strip_suffix(&[0]).unwrap_or(body)) else {
             let what = Unsupported("a statement that is not UTF-8".into());
@@ -25,6 +29,9 @@ impl Session {
         let parts = match parts(text.as_bytes(), unsure) {
             Ok(parts) => parts,
             Err(what) => {
+                // What the server does not understand either it says itself.
+                self.pipeline.close(b'S', QUERY);
+                self.pipeline.parse(QUERY, text, &[], Fate::DropUnlessError);
                 self.refuse(&Failure::unsupported(&what)).await?;
                 return self.on_sync(true).await;
             }
@@ -33,7 +40,13 @@ impl Session {
         let statements: Vec<Arc<Prepared>> = match parts.as_slice() {
             // Positions in errors count from the beginning of the text.
             [] | [_] => vec![prepared(text)],
-            many => many.iter().map(|part| prepared(&text[part.clone()])).collect(),
+            many if many.len() * text.len() > PADDING_LIMIT => {
+                many.iter().map(|part| prepared(&text[part.clone()])).collect()
+            }
+            many => {
+                let blanks = |part: &Range<usize>| " ".repeat(text[..part.start].chars().count());
+                many.iter().map(|part| prepared(&(blanks(part) + &text[part.clone()]))).collect()
+            }
         };
         let ours = |p: &Arc<Prepared>| matches!(p.class(), Class::Control(_));
         let misnamed =
@@ -54,6 +67,9 @@ impl Session {
             // The server refuses it in its own words.
             return self.relay_query(message).await;
         }
+        // A simple Query ends the unnamed statement.
+        self.statements.close(b'S', b"");
+        self.pipeline.close(b'S', "");
         for statement in &statements {
             self.simple(statement).await?;
             if self.skipping {
@@ -67,7 +83,7 @@ impl Session {
     async fn simple(&mut self, prepared: &Arc<Prepared>) -> Result<(), End> {
         let none = Bind {
             portal: Vec::new(),
-            statement: Vec::new(),
+            statement: QUERY.into(),
             formats: Vec::new(),
             values: Vec::new(),
             results: Vec::new(),
@@ -79,10 +95,10 @@ impl Session {
             }
             _ => {}
         }
-        // A simple Query has ended the unnamed statement and portal.
         let refused = matches!(prepared.class(), Class::Unsupported(_));
         // What the server does not understand either it says itself.
-        self.pipeline.parse("", &prepared.text, &[], Fate::DropUnlessError);
+        self.pipeline.close(b'S', QUERY);
+        self.pipeline.parse(QUERY, &prepared.text, &[], Fate::DropUnlessError);
         if !refused {
             self.pipeline.bind(&none, Fate::DropUnlessError);
             self.pipeline.describe("", Fate::DropNoData);

@@ -4,7 +4,7 @@ use crate::wire::{
     postgres::{Bind, Parse},
     scan::{first_word, mentions_atone},
 };
-use atone_undo_log::postgres::{Class, classify, classify_either_way};
+use atone_undo_log::postgres::{Class, classify, classify_either_way, prepared_names};
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     sync::{Arc, OnceLock},
@@ -67,6 +67,8 @@ pub(super) struct Statements {
     pub names_in_use: bool,
     /// The client may have had the server forget them.
     pub lost: bool,
+    /// Some statements of the client's are not remembered.
+    pub forgetful: bool,
     /// `standard_conforming_strings` is off, or was, or may be: how plain strings are read is not sure.
     pub unsure: bool,
 }
@@ -101,8 +103,25 @@ impl Statements {
         }
     }
 
-    /// A text that may change how strings are read makes it unsure for good.
+    /// A message that is too large to be looked at; for a Parse the name of its statement.
+    pub fn overlook(&mut self, tag: u8, name: &[u8]) {
+        (self.forgetful, self.lost) = (true, self.lost || self.names_in_use);
+        if tag == b'P' {
+            self.close(b'S', name);
+        } else {
+            // It may have prepared any name in SQL.
+            self.prepared.clear();
+        }
+    }
+
+    /// A text that may change how strings are read makes it unsure for good; a name that it prepares is not what we think.
     pub fn heard(&mut self, text: &[u8]) {
+        if text.windows(7).any(|w| w.eq_ignore_ascii_case(b"PREPARE")) {
+            for name in prepared_names(text) {
+                self.forgetful |= self.prepared.contains_key(name.as_bytes());
+                self.close(b'S', name.as_bytes());
+            }
+        }
         self.unsure |= text.windows(18).any(|w| w.eq_ignore_ascii_case(b"conforming_strings"));
     }
 
@@ -117,7 +136,10 @@ impl Statements {
         self.heard(&text);
         self.close(b'S', &name);
         // Text that is not UTF-8 cannot be protected; without a record it is refused inside.
-        let text = String::from_utf8(text).ok()?;
+        let Ok(text) = String::from_utf8(text) else {
+            self.forgetful = true;
+            return None;
+        };
         let prepared = Arc::new(Prepared::new(text, types, self.unsure));
         if mentions_atone(prepared.text.as_bytes()) && matches!(prepared.class(), Class::Control(_)) {
             self.controls.insert(name.clone());
@@ -126,6 +148,7 @@ impl Statements {
             && let Some(oldest) = self.order.pop_front()
         {
             self.close(b'S', &oldest);
+            self.forgetful = true;
         }
         if !name.is_empty() {
             self.order.push_back(name.clone());

@@ -10,17 +10,17 @@ use crate::wire::postgres::{Bind, build};
 impl Session {
     /// Sync, from the client or at the end of its Query: the implicit local transaction ends.
     pub(super) async fn on_sync(&mut self, tell: bool) -> Result<(), End> {
-        let only_read = self.branch.is_none() && self.writes.is_empty();
         if !self.skipping && !self.block && self.expects_counts() {
-            if only_read {
+            if self.only_read() {
                 // Proven and ended in one go.
                 self.ask_counters(Question::Proof);
                 return self.sync(tell).await;
             }
+            self.fire_deferred();
             self.ask_counters(Question::Counts);
         }
         self.send().await?;
-        let written = self.branch.as_ref().is_some_and(|b| !b.changes.is_empty());
+        let written = self.branch.as_ref().is_some_and(|b| !b.is_empty());
         if !self.skipping && !self.block && written {
             return self.settle_at_sync().await;
         }

@@ -192,10 +192,15 @@ impl Session {
             self.statements.portal(portal).map(|p| (p.prepared.clone(), p.bind.clone(), p.done.is_some()));
         let Some((prepared, bind, done)) = found else {
             self.unsynced = true;
-            if bound {
+            if bound && self.statements.forgetful {
                 // The server knows it or does not; what it does cannot be told here.
                 let what = Unsupported("a portal whose statement the proxy has not seen".into());
                 return self.refuse(&Failure::unsupported(&what)).await;
+            }
+            if bound {
+                // A cursor that was declared in SQL, a read or a plain write that was prepared there, or nothing.
+                self.begin_counting();
+                self.counters.rely();
             }
             self.pipeline.pass(&message.frame, Ask::Execute);
             return Ok(());
@@ -332,6 +337,7 @@ impl Session {
                     branch.release_nested(name);
                 }
             }
+            Class::Counted(how) => return self.counted(how, frame).await,
             Class::Unsupported(what) => return self.refuse(&Failure::unsupported(what)).await,
             // Seen to by the callers.
             Class::Write(_) | Class::Control(_) => {}

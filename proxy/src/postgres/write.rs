@@ -3,17 +3,18 @@
 
 use super::{
     End, FAILED, Failure, Session,
-    counters::{Counters, Counts, PORTAL, Question, disproved},
-    pipeline::{Fate, Ran, Seen},
+    counters::{Counters, Counts, PORTAL, Question, Unseen, disproved},
+    pipeline::{Ask, Fate, Ran, Seen},
+    query::QUERY,
     statements::Prepared,
 };
 use crate::{backend::Entry, branch::Branch, wire::postgres::Bind};
 use atone_undo_log::{
     analyze::Unsupported,
     capture::Captured,
-    postgres::{Class, Verb, Write},
+    postgres::{Class, Counted, Verb, Write},
 };
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 /// undefined_column
 const UNDEFINED_COLUMN: &str = "42703";
@@ -22,7 +23,7 @@ const UNDEFINED_FUNCTION: &str = "42883";
 /// feature_not_supported
 const NOT_SUPPORTED: &str = "0A000";
 /// Bytes of rows that one local transaction may change; its undo record holds them twice.
-const BRANCH_BYTES: usize = 256 << 20;
+pub(super) const BRANCH_BYTES: usize = 256 << 20;
 
 /// How the client asked for a write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -88,12 +89,18 @@ impl Session {
         for stale in self.statements.stale() {
             self.pipeline.close(b'S', &stale);
         }
-        // A statement that the client keeps is kept by us too; a simple Query has ended the unnamed one.
+        // A statement that the client keeps is kept by us too.
         let simple = asked == Asked::Query;
         let kept = !simple && !bind.statement.is_empty();
         let name = if simple { String::new() } else { name };
-        let (statement, new) =
-            if kept { self.statements.own(&bind.statement, &name) } else { (name.clone(), true) };
+        let (statement, new) = match (simple, kept) {
+            (true, _) => (QUERY.to_owned(), true),
+            (false, true) => self.statements.own(&bind.statement, &name),
+            (false, false) => (name.clone(), true),
+        };
+        if simple {
+            self.pipeline.close(b'S', QUERY);
+        }
         if new {
             // What the server says of our re-spelling of the client's statement is for the client.
             let sql = write.with_returning(&prepared.text);
@@ -183,9 +190,27 @@ impl Session {
         self.send().await
     }
 
+    /// Deferred triggers and constraints have their say before the counts are asked for the last time: what they do is
+    /// part of the local transaction, and what they refuse is refused before anything is registered.
+    pub(super) fn fire_deferred(&mut self) {
+        let name = self.own_name();
+        let bind = Bind {
+            portal: name.clone().into_bytes(),
+            statement: name.clone().into_bytes(),
+            formats: Vec::new(),
+            values: Vec::new(),
+            results: Vec::new(),
+        };
+        self.pipeline.parse(&name, "SET CONSTRAINTS ALL IMMEDIATE", &[], Fate::Drop);
+        self.pipeline.bind(&bind, Fate::Drop);
+        self.pipeline.execute(&name, Fate::Commits);
+        self.pipeline.close(b'S', &name);
+    }
+
     /// Takes in what came of running: errors, rows of writes, counts.
     pub(super) async fn absorb(&mut self, ran: Ran) -> Result<(), End> {
-        let Ran { kept, seen, writes, error, last_complete, parameters, mut rest, .. } = ran;
+        let Ran { kept, seen, writes, error, last_complete, parameters, mut rest, refused, .. } = ran;
+        self.refused |= refused;
         for (number, running) in self.writes.iter().enumerate() {
             let portal = self.statements.portal(&running.portal);
             if let (Some(rest), Some(portal)) = (rest.remove(&number), portal) {
@@ -268,16 +293,83 @@ impl Session {
     }
 
     async fn compare(&mut self, counts: Counts, last_complete: Option<usize>) -> Result<(), End> {
-        match self.counters.check(counts) {
-            Ok(()) => Ok(()),
-            Err(unseen) => {
+        for unseen in self.counters.check(counts) {
+            if let Err(failure) = self.unseen(&unseen).await {
                 self.answer.truncate(last_complete.unwrap_or(self.answer.len()));
                 self.refused = true;
-                let failure = Failure::unseen(&unseen.table, unseen.captured, unseen.counted);
                 self.answer.extend(failure.message("ERROR"));
-                self.fail_locally().await
+                return self.fail_locally().await;
             }
         }
+        Ok(())
+    }
+
+    /// Rows of this table were changed that no statement told of: they will be looked for at the end.
+    async fn unseen(&mut self, unseen: &Unseen) -> Result<(), Failure> {
+        let refused = |why: &str| Failure::unseen(&unseen.table, why);
+        if unseen.counted < unseen.captured {
+            let why = format!("{} rows were told of and {} counted", unseen.captured, unseen.counted);
+            return Err(refused(&why));
+        }
+        let resource = self.resource.clone();
+        let Some(backend) = resource.backend.postgres() else { return Ok(()) };
+        let entry = backend.entry(unseen.oid).await.map_err(|e| Failure::backend(&e))?;
+        let entry = entry.ok_or_else(|| refused(NOT_KEPT))?;
+        protectable(&entry).map_err(|why| refused(&why))?;
+        let branch = self.branch.get_or_insert_with(|| Branch::new(crate::ids::branch()));
+        branch.written.insert(unseen.oid, entry.name.clone());
+        branch.unseen.insert(entry.name.clone());
+        branch.counted += usize::try_from(unseen.counted).unwrap_or(usize::MAX);
+        self.few_enough(0)
+    }
+
+    /// Would these be too many rows?
+    fn few_enough(&self, more: usize) -> Result<(), Failure> {
+        let most = self.resource.max_rows;
+        let rows = self.branch.as_ref().map_or(0, |b| b.rows().saturating_add(b.counted));
+        if rows.saturating_add(more) <= most {
+            return Ok(());
+        }
+        let what = format!("the local transaction would change over {most} rows (max_rows)");
+        Err(Failure::too_large(&what))
+    }
+
+    /// Nothing but reads since the local transaction began, as far as words tell.
+    pub(super) fn only_read(&self) -> bool {
+        self.branch.is_none() && self.writes.is_empty() && !self.counters.relied_on()
+    }
+
+    /// A statement of which only the counts tell what it writes. `frame` executes it.
+    pub(super) async fn counted(&mut self, how: &Counted, frame: &[u8]) -> Result<(), End> {
+        let refused = match how {
+            Counted::Plain | Counted::Copy => None,
+            Counted::Procedure if self.block => None,
+            Counted::Procedure => {
+                Some("CALL or DO, which could commit by itself, outside BEGIN … COMMIT".to_owned())
+            }
+            // The protocol's statements can be executed in SQL too, and may be of any kind.
+            Counted::Execute(name) => match self.statements.statement(name.as_bytes()) {
+                None if self.statements.forgetful => {
+                    Some("EXECUTE of a statement that may have been prepared too long ago".to_owned())
+                }
+                None => None,
+                Some(prepared) => match prepared.class() {
+                    Class::Read | Class::Write(_) | Class::Counted(Counted::Plain) => None,
+                    _ => Some("EXECUTE of a statement other than a read or a plain write".to_owned()),
+                },
+            },
+        };
+        if let Some(what) = refused {
+            return self.refuse(&Failure::unsupported(&Unsupported(what))).await;
+        }
+        self.begin_counting();
+        self.counters.rely();
+        self.pipeline.pass(frame, Ask::Execute);
+        if *how == Counted::Copy {
+            // What comes next from the client are the rows.
+            self.send().await?;
+        }
+        Ok(())
     }
 
     /// The rows of writes become changes of the branch. An error stands where the write's result began.
@@ -315,65 +407,63 @@ impl Session {
         let resource = self.resource.clone();
         let Some(backend) = resource.backend.postgres() else { return Ok(()) };
         let entry = backend.entry(meant).await.map_err(|e| Failure::backend(&e))?;
-        let entry = entry.ok_or_else(|| {
-            Failure::table(
-                &format!("number {meant}"),
-                "it is a temporary table, or was made in this transaction",
-            )
-        })?;
-        let table = protectable(&entry)?;
+        let entry = entry.ok_or_else(|| Failure::table(&format!("number {meant}"), NOT_KEPT))?;
+        let table = protectable(&entry).map_err(|why| Failure::table(&entry.name, &why))?;
         let layout = entry.layout.as_ref().ok_or_else(|| Failure::internal("a table without a layout"))?;
         let key = |column: &&String| table.key.parts.iter().any(|p| table.columns[p.column].name == **column);
-        if let Some(column) = assigned.iter().find(key) {
-            return Err(Failure::table(
-                &entry.name,
-                &format!("the statement assigns its key column {column}"),
-            ));
-        }
-        // It takes no other value than the next, not even its old one.
+        // An assigned key does not tell from where a row came. An assigned identity takes no other value than the next. A
+        // trigger may assign either, which shows in an UPDATE, but not where the row may be new.
         let always = table.auto_increment.map(|c| &table.columns[c].name);
-        if let Some(column) = assigned.iter().find(|a| Some(*a) == always) {
-            let why = format!("the statement assigns {column}, which is GENERATED ALWAYS AS IDENTITY");
-            return Err(Failure::table(&entry.name, &why));
-        }
-        let mut captured = Vec::with_capacity(rows.len());
+        let upsert = verb == Verb::Insert && !assigned.is_empty();
+        let mut moves =
+            assigned.iter().any(|a| key(&a) || Some(a) == always) || upsert && entry.quiet.is_some();
+        let (mut captured, mut heirs) = (Vec::with_capacity(rows.len()), BTreeSet::new());
         for row in &rows {
-            if row.found != row.meant && !layout.partitioned {
-                let why = "the row is in a table that inherits from it; write to that table";
-                return Err(Failure::table(&entry.name, why));
-            }
             self.counters.captured(row.found, 1);
+            if row.found != row.meant && !layout.partitioned {
+                // A table that inherits from it, with a key and columns of its own.
+                heirs.insert(row.found);
+                continue;
+            }
             let image = layout.decode(table, &row.row);
             let changed = || Failure::internal("a row that does not fit its table; its schema was changed");
             captured.push(image.ok_or_else(changed)?);
         }
-        let twin = |other: &Arc<Entry>| other.name == entry.name && other.table != entry.table;
-        if self.branch.as_ref().is_some_and(|b| b.tables.iter().any(twin)) {
-            let why =
-                "it was written by another name (its partition or parent) in the same local transaction";
-            return Err(Failure::table(&entry.name, why));
-        }
         let branch = self.branch.get_or_insert_with(|| Branch::new(crate::ids::branch()));
+        // Under two names, a partition's and its parent's, the same row may have been written.
+        moves |= branch.tables.iter().any(|other| other.name == entry.name && other.table != entry.table);
+        let own = rows.iter().filter(|row| !heirs.contains(&row.found));
+        branch.written.extend(own.map(|row| (row.found, entry.name.clone())));
+        if moves {
+            branch.unseen.insert(entry.name.clone());
+        }
         let bytes = branch.bytes + captured.iter().map(|c: &Captured| c.row.size()).sum::<usize>();
         if bytes > BRANCH_BYTES {
             return Err(Failure::too_large("the local transaction would change over 256 MiB of rows"));
         }
-        if branch.rows() + captured.len() > resource.max_rows {
-            let most = resource.max_rows;
-            return Err(Failure::too_large(&format!(
-                "the local transaction would change over {most} rows (max_rows)"
-            )));
-        }
+        self.few_enough(captured.len())?;
+        let Some(branch) = self.branch.as_mut() else { return Ok(()) };
         let at = branch.table(&entry);
-        branch.left(at, captured, verb == Verb::Delete);
+        branch.left(at, captured, verb == Verb::Delete, verb == Verb::Insert);
+        for heir in heirs {
+            let rows = rows.iter().filter(|row| row.found == heir).count() as u64;
+            let table = format!("a table that inherits from {}", entry.name);
+            let unseen = Unseen { oid: heir, table, captured: 0, counted: rows };
+            self.unseen(&unseen).await?;
+        }
         Ok(())
     }
 }
 
-fn protectable(entry: &Entry) -> Result<&atone_undo_log::capture::Table, Failure> {
+/// Why a table of ours cannot be there.
+const NOT_KEPT: &str = "it is a temporary table, or was made in this transaction";
+
+pub(super) fn protectable(entry: &Entry) -> Result<&atone_undo_log::capture::Table, String> {
     if let Some(trigger) = entry.triggers.first() {
-        let why = format!("it has the trigger {trigger}, which the undo would fire");
-        return Err(Failure::table(&entry.name, &why));
+        return Err(format!(
+            "it has the trigger {trigger}, which the undo would fire. For most triggers the proxy's account can keep it \
+             still, if a DBA lets it: GRANT SET ON PARAMETER session_replication_role TO that account"
+        ));
     }
-    entry.table.as_ref().map_err(|why| Failure::table(&entry.name, why))
+    entry.table.as_ref().map_err(Clone::clone)
 }

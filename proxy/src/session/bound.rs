@@ -266,6 +266,7 @@ impl Session {
             SettleError::Changed(table) => {
                 Failure::dead(&format!("table {table} has got a trigger or foreign key meanwhile"))
             }
+            SettleError::Unsupported(table, why) => Failure::table(&table, &why),
             SettleError::Backend(error) => Failure::backend(&error),
             SettleError::TooLarge => {
                 Failure::too_large("the local transaction changed more than may be held; it was rolled back")

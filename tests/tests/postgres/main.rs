@@ -7,6 +7,7 @@ mod battery_extended;
 mod battery_simple;
 mod case;
 mod conflict;
+mod counted;
 mod dirty;
 mod honest;
 mod keys;

@@ -54,15 +54,9 @@ async fn definitions_and_other_verbs() {
         "COMMENT ON TABLE t IS 'x'",
         "GRANT SELECT ON t TO PUBLIC",
         "TRUNCATE c",
-        "MERGE INTO t USING (VALUES (1)) n (id) ON t.id = n.id WHEN MATCHED THEN UPDATE SET v = 0",
-        "COPY t FROM STDIN",
-        "CALL proc()",
-        "DO $$ BEGIN UPDATE t SET v = 0; END $$",
+        "COPY t FROM PROGRAM 'true'",
         "NOTIFY chan, 'x'",
-        "EXPLAIN ANALYZE UPDATE t SET v = 0",
-        "EXPLAIN (ANALYZE, COSTS off) DELETE FROM c",
-        "WITH x AS (DELETE FROM c RETURNING *) SELECT * FROM x",
-        "WITH x AS (UPDATE t SET v = 0 RETURNING *) INSERT INTO c SELECT id + 100, id FROM x",
+        "EXPLAIN ANALYZE CREATE TABLE made AS SELECT 1",
         "REFRESH MATERIALIZED VIEW mv",
         "REINDEX TABLE t",
         "CLUSTER t USING t_pkey",
@@ -71,10 +65,7 @@ async fn definitions_and_other_verbs() {
         "IMPORT FOREIGN SCHEMA x FROM SERVER y INTO z",
         "SECURITY LABEL ON TABLE t IS 'x'",
     ];
-    let tables = format!(
-        "{TABLE}; CREATE SEQUENCE s; CREATE MATERIALIZED VIEW mv AS SELECT 1;
-         CREATE PROCEDURE proc() LANGUAGE sql AS 'UPDATE t SET v = 0'"
-    );
+    let tables = format!("{TABLE}; CREATE SEQUENCE s; CREATE MATERIALIZED VIEW mv AS SELECT 1");
     refused("verbs", &tables, &statements).await;
 }
 
@@ -86,12 +77,11 @@ async fn tables_that_cannot_be_protected() {
         CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS
           $$BEGIN INSERT INTO log (what) VALUES (TG_OP); RETURN NULL; END$$;
         CREATE TRIGGER trg AFTER INSERT OR UPDATE OR DELETE ON fires FOR EACH ROW EXECUTE FUNCTION note();
-        CREATE TABLE stmt (id int PRIMARY KEY, v int); INSERT INTO stmt VALUES (1, 1);
-        CREATE TRIGGER trg AFTER INSERT OR UPDATE OR DELETE ON stmt FOR EACH STATEMENT EXECUTE FUNCTION note();
+        ALTER TABLE fires ENABLE ALWAYS TRIGGER trg;
+        CREATE TABLE late (id int PRIMARY KEY DEFERRABLE, v int); INSERT INTO late VALUES (1, 1);
+        CREATE TRIGGER trg AFTER UPDATE ON late FOR EACH STATEMENT EXECUTE FUNCTION note();
         CREATE TABLE parent (id int PRIMARY KEY, v int); INSERT INTO parent VALUES (1, 1);
-        CREATE TABLE child (id int PRIMARY KEY, p int REFERENCES parent ON DELETE CASCADE); INSERT INTO child VALUES (1, 1);
-        CREATE TABLE parent2 (id int PRIMARY KEY, v int); INSERT INTO parent2 VALUES (1, 1);
-        CREATE TABLE child2 (id int PRIMARY KEY, p int REFERENCES parent2 ON DELETE SET NULL); INSERT INTO child2 VALUES (1, 1);
+        CREATE TABLE child (id int, p int REFERENCES parent ON DELETE CASCADE); INSERT INTO child VALUES (1, 1);
         CREATE TABLE ruled (id int PRIMARY KEY, v int); INSERT INTO ruled VALUES (1, 1);
         CREATE RULE r AS ON UPDATE TO ruled DO ALSO INSERT INTO log (what) VALUES ('rule');
         CREATE RULE i AS ON INSERT TO ruled DO INSTEAD INSERT INTO log (what) VALUES ('instead');
@@ -108,10 +98,8 @@ async fn tables_that_cannot_be_protected() {
         "INSERT INTO fires VALUES (2, 2)",
         "UPDATE fires SET v = 2",
         "DELETE FROM fires",
-        "INSERT INTO stmt VALUES (2, 2)",
-        "UPDATE stmt SET v = 2 WHERE false",
+        "INSERT INTO late VALUES (2, 2)",
         "DELETE FROM parent",
-        "DELETE FROM parent2",
         "UPDATE ruled SET v = 2",
         "UPDATE seen SET v = 2",
         "INSERT INTO seen VALUES (2, 2)",
@@ -121,23 +109,6 @@ async fn tables_that_cannot_be_protected() {
         "UPDATE nullkey SET v = 2",
     ];
     refused("tables", tables, &statements).await;
-}
-
-/// A constraint trigger fires at COMMIT, after everything else.
-#[tokio::test]
-async fn triggers_that_fire_at_commit() {
-    let tables = "CREATE TABLE log (id serial PRIMARY KEY, what text);
-        CREATE TABLE fires (id int PRIMARY KEY, v int); INSERT INTO fires VALUES (1, 1);
-        CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS
-          $$BEGIN INSERT INTO log (what) VALUES (TG_OP); RETURN NULL; END$$;
-        CREATE CONSTRAINT TRIGGER trg AFTER INSERT OR UPDATE OR DELETE ON fires DEFERRABLE INITIALLY DEFERRED
-          FOR EACH ROW EXECUTE FUNCTION note()";
-    refused(
-        "at_commit",
-        tables,
-        &["INSERT INTO fires VALUES (2, 2)", "UPDATE fires SET v = 2", "DELETE FROM fires"],
-    )
-    .await;
 }
 
 #[tokio::test]
@@ -154,21 +125,6 @@ async fn keys_whose_equal_values_differ() {
 }
 
 #[tokio::test]
-async fn assignments_to_keys() {
-    let tables = format!(
-        "{TABLE}; CREATE TABLE pair (a int, b int, v int, PRIMARY KEY (a, b)); INSERT INTO pair VALUES (1, 1, 1)"
-    );
-    let statements = [
-        "UPDATE t SET id = 40 WHERE id = 2",
-        "UPDATE t SET id = id + 100 WHERE id > 1",
-        "UPDATE t SET (id, v) = (50, 5) WHERE id = 3",
-        "UPDATE pair SET b = 2",
-        "INSERT INTO t VALUES (2, 5) ON CONFLICT (id) DO UPDATE SET id = 77",
-    ];
-    refused("key_updates", &tables, &statements).await;
-}
-
-#[tokio::test]
 async fn functions_that_write_name_what_they_wrote() {
     let tables = format!(
         "{TABLE}; CREATE FUNCTION sly() RETURNS int LANGUAGE plpgsql VOLATILE AS $$BEGIN UPDATE c SET t_id = NULL; RETURN 1; END$$;
@@ -176,15 +132,7 @@ async fn functions_that_write_name_what_they_wrote() {
          CREATE FUNCTION sly_lies() RETURNS int LANGUAGE plpgsql STABLE AS $$BEGIN PERFORM sly(); RETURN 1; END$$;
          CREATE VIEW sly_view AS SELECT sly() AS x"
     );
-    let statements = [
-        "SELECT sly()",
-        "SELECT * FROM sly()",
-        "SELECT sly_sql()",
-        "SELECT * FROM sly_view",
-        "UPDATE t SET v = sly() WHERE id = 1",
-        "INSERT INTO t VALUES (99, sly())",
-        "DELETE FROM t WHERE id = 3 AND sly() = 1",
-    ];
+    let statements = ["SELECT sly()", "SELECT * FROM sly()", "SELECT sly_sql()", "SELECT * FROM sly_view"];
     refused("functions", &tables, &statements).await;
     for kind in Kind::POSTGRES {
         let room = room(kind, "functions_named", &tables).await;
@@ -193,7 +141,7 @@ async fn functions_that_write_name_what_they_wrote() {
             let mut raw = room.raw(true).await.unwrap();
             raw.one("SELECT atone_begin()").await.unwrap();
             if local {
-                raw.query("BEGIN; UPDATE t SET v = 5 WHERE id = 2").await.unwrap();
+                raw.query("BEGIN").await.unwrap();
             }
             let mut answer = raw.query("SELECT sly()").await.unwrap();
             if local {

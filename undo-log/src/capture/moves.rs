@@ -185,6 +185,7 @@ mod tests {
             insert_order: Vec::new(),
             defaults: Vec::new(),
             storage: Vec::new(),
+            only: false,
         }
     }
 

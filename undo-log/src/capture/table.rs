@@ -23,6 +23,8 @@ pub struct Table {
     pub defaults: Vec<Option<String>>,
     /// Per column what its kind does not say. Empty: nothing.
     pub storage: Vec<Storage>,
+    /// PostgreSQL: statements name it with ONLY, since other tables may inherit from it. Not so a partitioned one.
+    pub only: bool,
 }
 
 /// A stored column.

@@ -21,6 +21,9 @@ pub enum Class {
     Session,
     /// INSERT, UPDATE or DELETE.
     Write(Write),
+    /// Writes where its words do not tell: the server's counts of changed rows say in which tables, and there the rows are
+    /// looked for at the end of the local transaction.
+    Counted(Counted),
     /// BEGIN or START TRANSACTION.
     Begin,
     /// COMMIT or END; with AND CHAIN a new local transaction begins.
@@ -47,6 +50,19 @@ pub enum Class {
     Control(Control),
     /// May change what cannot be undone; the sentence says what it is.
     Unsupported(Unsupported),
+}
+
+/// Writes of which only the counts tell.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Counted {
+    /// MERGE, writes within WITH, EXPLAIN ANALYZE of a write, and writes of unusual form.
+    Plain,
+    /// COPY: the client sends rows.
+    Copy,
+    /// CALL and DO: they may end the local transaction by themselves, unless it was begun with BEGIN.
+    Procedure,
+    /// EXECUTE of the statement of this name.
+    Execute(String),
 }
 
 /// Which of the three.
@@ -127,6 +143,20 @@ pub fn split(sql: &[u8], standard: bool) -> Result<Vec<Range<usize>>, Unsupporte
     Ok(statements)
 }
 
+const COUNTED: Class = Class::Counted(Counted::Plain);
+
+/// The names that a text may prepare in SQL, whatever stands around them.
+pub fn prepared_names(sql: &[u8]) -> Vec<String> {
+    let mut names = Vec::new();
+    for standard in [true, false] {
+        let all = tokens(sql, standard).unwrap_or_default();
+        let words = Words { sql, tokens: &all };
+        names
+            .extend((0..all.len()).filter(|at| words.is(*at, "PREPARE")).filter_map(|at| words.name(at + 1)));
+    }
+    names
+}
+
 fn unsupported(what: impl Into<String>) -> Class {
     Class::Unsupported(Unsupported::new(what))
 }
@@ -189,9 +219,6 @@ impl Words<'_> {
         }
         if self.is(0, "WITH") {
             let Some(main) = self.main_verb() else { return unsupported("a WITH whose verb is not plain") };
-            if self.writes_inside() {
-                return unsupported("WITH … AS (INSERT, UPDATE, DELETE or MERGE …)");
-            }
             first = main;
         }
         let verb = String::from_utf8_lossy(self.tokens[first].text(self.sql)).to_ascii_uppercase();
@@ -203,7 +230,13 @@ impl Words<'_> {
             "DECLARE" => self.read(),
             "EXPLAIN" => self.explain(),
             "COPY" => self.copy(),
-            "INSERT" | "UPDATE" | "DELETE" => self.write(first).map_or_else(Class::Unsupported, Class::Write),
+            "INSERT" | "UPDATE" | "DELETE" => self.write(first).map_or(COUNTED, Class::Write),
+            "MERGE" => COUNTED,
+            "CALL" | "DO" => Class::Counted(Counted::Procedure),
+            "EXECUTE" => self.name(1).map_or_else(
+                || unsupported("EXECUTE of no name"),
+                |name| Class::Counted(Counted::Execute(name)),
+            ),
             "BEGIN" => Class::Begin,
             "START" if self.is(1, "TRANSACTION") => Class::Begin,
             "COMMIT" | "END" if self.is(1, "PREPARED") => unsupported("COMMIT PREPARED"),
@@ -219,10 +252,7 @@ impl Words<'_> {
             "DISCARD" if self.is(1, "PLANS") || self.is(1, "SEQUENCES") => Class::Session,
             "PREPARE" if self.is(1, "TRANSACTION") => unsupported("PREPARE TRANSACTION"),
             "PREPARE" => Class::Session,
-            "EXECUTE" => {
-                unsupported("EXECUTE of a statement prepared in SQL (prepare it with the driver instead)")
-            }
-            "MERGE" | "NOTIFY" | "CALL" | "DO" | "TRUNCATE" => unsupported(verb),
+            "NOTIFY" | "TRUNCATE" => unsupported(verb),
             other => {
                 unsupported(format!("{}, which cannot be undone", other.chars().take(32).collect::<String>()))
             }
@@ -245,9 +275,6 @@ impl Words<'_> {
     }
 
     fn read(&self) -> Class {
-        if self.writes_inside() {
-            return unsupported("a read with a write inside");
-        }
         // SELECT … INTO makes a table. The word stands nowhere else at the top of a read.
         let mut depth = 0_i32;
         for token in self.tokens {
@@ -260,33 +287,38 @@ impl Words<'_> {
                 _ => {}
             }
         }
-        Class::Read
+        if self.writes_inside() { COUNTED } else { Class::Read }
     }
 
     fn explain(&self) -> Class {
-        let writes = ["INSERT", "UPDATE", "DELETE", "MERGE", "EXECUTE", "CREATE", "REFRESH"];
-        if (self.has("ANALYZE") || self.has("ANALYSE")) && writes.iter().any(|w| self.has(w)) {
-            unsupported("EXPLAIN ANALYZE of a write")
-        } else {
-            Class::Read
+        if !self.has("ANALYZE") && !self.has("ANALYSE") {
+            return Class::Read;
+        }
+        let has = |words: &[&str]| words.iter().any(|w| self.has(w));
+        match () {
+            () if has(&["CREATE", "REFRESH", "DECLARE"]) => {
+                unsupported("EXPLAIN ANALYZE of what makes or fills a table")
+            }
+            () if has(&["INSERT", "UPDATE", "DELETE", "MERGE", "EXECUTE"]) => COUNTED,
+            () => Class::Read,
         }
     }
 
     fn copy(&self) -> Class {
+        if self.has("PROGRAM") {
+            return unsupported("COPY with a PROGRAM");
+        }
         let mut depth = 0_i32;
         for token in self.tokens {
             match token.text(self.sql) {
                 b"(" => depth += 1,
                 b")" => depth -= 1,
-                _ if depth == 0 && token.is_word(self.sql, "FROM") => return unsupported("COPY … FROM"),
+                _ if depth == 0 && token.is_word(self.sql, "FROM") => return Class::Counted(Counted::Copy),
                 _ if depth == 0 && token.is_word(self.sql, "TO") => break,
                 _ => {}
             }
         }
-        if self.has("PROGRAM") {
-            return unsupported("COPY … TO PROGRAM");
-        }
-        if self.writes_inside() { unsupported("COPY of a write") } else { Class::Read }
+        if self.writes_inside() { COUNTED } else { Class::Read }
     }
 
     /// The verb behind `WITH name AS (…), …`: the first such word outside parentheses.
@@ -316,10 +348,10 @@ impl Words<'_> {
         (1..self.tokens.len()).any(|at| self.is_punct(at - 1, b'(') && writes(at))
     }
 
-    fn write(&self, first: usize) -> Result<Write, Unsupported> {
-        let wrong = |what: &str| Err(Unsupported::new(what));
+    /// None: where its RETURNING would go is not sure, or it would not tell of all that is written.
+    fn write(&self, first: usize) -> Option<Write> {
         if self.writes_inside() {
-            return wrong("a write inside a write");
+            return None;
         }
         let mut at = first + 1;
         let verb = match () {
@@ -334,18 +366,16 @@ impl Words<'_> {
         };
         if let Some(keyword) = keyword {
             if !self.is(at, keyword) {
-                return wrong("a write whose table is not where it should be");
+                return None;
             }
             at += 1;
         }
-        // `ONLY` is reserved; `ONLY (name)` is rare and refused.
+        // `ONLY` is reserved; `ONLY (name)` is rare.
         at += usize::from(verb != Verb::Insert && self.is(at, "ONLY"));
         let start = at;
         let mut last = at;
         loop {
-            if self.name(last).is_none() {
-                return wrong("a write of something other than one table");
-            }
+            self.name(last)?;
             if !self.is_punct(last + 1, b'.') {
                 break;
             }
@@ -353,7 +383,7 @@ impl Words<'_> {
         }
         let table = self.tokens[start].start..self.tokens[last].end;
         if self.sql[table.clone()].windows(7).any(|w| w == b"$atone$") {
-            return wrong("a table whose name holds $atone$");
+            return None;
         }
         let mut reference = self.tokens[last].span();
         at = last + 1;
@@ -369,13 +399,13 @@ impl Words<'_> {
         if aliased || !follows {
             at += usize::from(aliased);
             if self.name(at).is_none() || (verb == Verb::Insert && !aliased) {
-                return wrong("a write with an unknown clause behind its table");
+                return None;
             }
             reference = self.tokens[at].span();
             at += 1;
         }
         let (assigned, returning) = self.clauses(at)?;
-        Ok(Write {
+        Some(Write {
             verb,
             table,
             reference,
@@ -387,7 +417,7 @@ impl Words<'_> {
     }
 
     /// Columns behind SET, and whether there is a RETURNING, both outside parentheses.
-    fn clauses(&self, from: usize) -> Result<(Vec<String>, bool), Unsupported> {
+    fn clauses(&self, from: usize) -> Option<(Vec<String>, bool)> {
         let (mut assigned, mut returning, mut setting, mut target, mut depth) =
             (Vec::new(), false, false, false, 0_i32);
         let mut at = from;
@@ -413,22 +443,13 @@ impl Words<'_> {
                 _ if self.is(at, "FROM") && self.is(at - 1, "DISTINCT") => {}
                 _ if self.is(at, "FROM") || self.is(at, "WHERE") => setting = false,
                 _ if setting && target => {
-                    let name = self.name(at);
-                    assigned.push(
-                        name.ok_or_else(|| {
-                            Unsupported::new("an assignment to something other than a column")
-                        })?,
-                    );
+                    assigned.push(self.name(at)?);
                     target = false;
                 }
                 _ => {}
             }
             at += 1;
         }
-        if depth == 0 {
-            Ok((assigned, returning))
-        } else {
-            Err(Unsupported::new("a write with unbalanced parentheses"))
-        }
+        (depth == 0).then_some((assigned, returning))
     }
 }

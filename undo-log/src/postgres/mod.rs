@@ -8,11 +8,13 @@ pub mod analyze;
 mod binary;
 mod control;
 mod lexer;
+pub mod search;
 mod table;
 #[cfg(test)]
 mod tests;
 
-pub use analyze::{Class, Verb, Write, classify, classify_either_way, split};
+pub use analyze::{Class, Counted, Verb, Write, classify, classify_either_way, prepared_names, split};
 pub use binary::{record, record_values};
 pub use lexer::{tokens, word_bytes};
+pub(crate) use table::target;
 pub use table::{Field, Layout, before_images, quote};

@@ -70,6 +70,12 @@ fn canonical(table: &Table, key: &Key, row: &Row) -> Option<Canonical> {
     Some(Canonical { index: key.name.clone(), bytes, shown: words.join(", ") })
 }
 
+/// The table as FROM, UPDATE and DELETE name it.
+pub(crate) fn target(table: &Table) -> String {
+    let only = if table.only { "ONLY " } else { "" };
+    format!("{only}{}.{}", quote(&table.schema), quote(&table.name))
+}
+
 /// A name in double quotes.
 pub fn quote(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
@@ -95,9 +101,8 @@ pub fn before_images(table: &Table, keys: usize, lock: bool) -> String {
     };
     let conditions: Vec<String> = (0..keys).map(|_| row()).collect();
     format!(
-        "SELECT t.tableoid, pg_catalog.record_send(t.*) FROM {}.{} t WHERE {}{}",
-        quote(&table.schema),
-        quote(&table.name),
+        "SELECT t.tableoid, pg_catalog.record_send(t.*) FROM {} t WHERE {}{}",
+        target(table),
         if conditions.is_empty() { "FALSE".to_owned() } else { conditions.join(" OR ") },
         if lock { " FOR UPDATE" } else { "" }
     )

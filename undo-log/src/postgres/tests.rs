@@ -1,7 +1,7 @@
 //! What statements are taken for; equal keys have one form; reading is total.
 
 use super::{
-    analyze::{Class, Verb, classify, classify_either_way, split},
+    analyze::{Class, Counted, Verb, classify, classify_either_way, prepared_names, split},
     binary::{float, numeric, record},
 };
 use crate::analyze::{Argument, Control};
@@ -33,28 +33,38 @@ fn first_words_tell() {
         "SELECT 1 INTO t",
         "CREATE TABLE t (a int)",
         "TRUNCATE t",
-        "COPY t FROM STDIN",
-        "DO $$ $$",
-        "CALL p()",
-        "WITH x AS (DELETE FROM t RETURNING *) SELECT * FROM x",
-        "WITH x AS (DELETE FROM t RETURNING *) INSERT INTO u SELECT * FROM x",
-        "EXPLAIN ANALYZE DELETE FROM t",
-        "MERGE INTO t USING u ON a=b WHEN MATCHED THEN DELETE",
+        "WITH x AS (DELETE FROM t RETURNING *) SELECT * INTO u FROM x",
+        "EXPLAIN ANALYZE CREATE TABLE t AS SELECT 1",
+        "COPY t FROM PROGRAM 'x'",
         "NOTIFY x",
         "PREPARE TRANSACTION 'x'",
         "COMMIT PREPARED 'x'",
-        "EXECUTE p",
         "SELECT 1; SELECT 2",
         "UPDATE t SET a = 1; DELETE FROM t",
         "VACUUM",
         "SELECT pg_notify('a', 'b')",
         "DECLARE c CURSOR WITH HOLD FOR SELECT f()",
-        "UPDATE ONLY (t) SET a = 1",
         "SELECT 'open",
         "COPY t TO PROGRAM 'x'",
     ] {
         assert!(matches!(class(sql), Class::Unsupported(_)), "{sql}: {:?}", class(sql));
     }
+    for sql in [
+        "WITH x AS (DELETE FROM t RETURNING *) SELECT * FROM x",
+        "WITH x AS (DELETE FROM t RETURNING *) INSERT INTO u SELECT * FROM x",
+        "EXPLAIN ANALYZE DELETE FROM t",
+        "EXPLAIN (ANALYZE, FORMAT JSON) WITH x AS (SELECT 1) INSERT INTO t SELECT * FROM x",
+        "MERGE INTO t USING u ON a=b WHEN MATCHED THEN DELETE",
+        "UPDATE ONLY (t) SET a = 1",
+        "COPY (DELETE FROM t RETURNING *) TO STDOUT",
+        "INSERT INTO \"a$atone$b\" VALUES (1)",
+    ] {
+        assert_eq!(class(sql), Class::Counted(Counted::Plain), "{sql}");
+    }
+    assert_eq!(class("copy t (a) from stdin"), Class::Counted(Counted::Copy));
+    assert_eq!(class("DO $$ $$"), Class::Counted(Counted::Procedure));
+    assert_eq!(class("CALL p()"), Class::Counted(Counted::Procedure));
+    assert_eq!(class("EXECUTE \"P\" (1, 'a')"), Class::Counted(Counted::Execute("P".into())));
     assert_eq!(class("  -- nothing\n;"), Class::Empty);
     assert_eq!(class("begin isolation level serializable"), Class::Begin);
     assert_eq!(class("END"), Class::Commit { chain: false });
@@ -68,6 +78,8 @@ fn first_words_tell() {
     assert_eq!(class("DISCARD ALL"), Class::DiscardAll);
     assert_eq!(class("RESET ALL"), Class::ResetAll);
     assert_eq!(class("RESET search_path"), Class::Session);
+    let names = prepared_names(b"SELECT 1; prepare \"A b\" (int) AS SELECT $1; PREPARE x AS DELETE FROM t");
+    assert_eq!(names[..2], ["A b", "x"]);
 }
 
 /// Table, reference, assigned, returning.

@@ -2,7 +2,7 @@
 
 use crate::{
     capture::{ColumnKind, Row, Table},
-    postgres::quote,
+    postgres::{quote, target},
     record::Touched,
 };
 
@@ -22,7 +22,7 @@ pub(super) fn statement(
     to: Option<&Row>,
 ) -> Result<Option<Statement>, String> {
     let mut values = Values { table, params: Vec::new() };
-    let target = format!("{}.{}", quote(&table.schema), quote(&table.name));
+    let target = target(table);
     let sql = match (from, to) {
         (None, None) => return Ok(None),
         (Some(from), Some(to)) if from == to => return Ok(None),
@@ -33,7 +33,9 @@ pub(super) fn statement(
             let given = (0..table.columns.len()).map(|at| values.add(at, to.0[at].clone()));
             let given = given.collect::<Result<Vec<_>, _>>()?;
             format!(
-                "INSERT INTO {target} ({}) OVERRIDING SYSTEM VALUE VALUES ({})",
+                "INSERT INTO {}.{} ({}) OVERRIDING SYSTEM VALUE VALUES ({})",
+                quote(&table.schema),
+                quote(&table.name),
                 names.join(", "),
                 given.join(", ")
             )

@@ -18,6 +18,7 @@ fn table() -> Table {
         insert_order: Vec::new(),
         defaults: Vec::new(),
         storage: Vec::new(),
+        only: false,
     }
 }
 

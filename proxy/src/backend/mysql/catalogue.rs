@@ -126,7 +126,7 @@ pub(super) async fn read(
         }
         (other, _) => Err(format!("it is a {}, not a base table", other.to_lowercase())),
     };
-    Ok(Some(Entry { name, table, triggers, cascades, layout: None }))
+    Ok(Some(Entry { name, table, triggers, cascades, quiet: None, layout: None }))
 }
 
 /// Name, type, character set, extra, nullable, default, type in full.
@@ -204,6 +204,7 @@ fn describe(
         insert_order,
         defaults,
         storage,
+        only: false,
     })
 }
 

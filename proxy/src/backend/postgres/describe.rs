@@ -4,7 +4,7 @@ use super::{
     keys,
     pool::{Connection, Session},
 };
-use crate::backend::{BackendError, Entry, Reference};
+use crate::backend::{BackendError, Entry, ForeignKeys, Parent, Reference};
 use atone_undo_log::{
     capture::{Column, ColumnKind, Table},
     postgres::{Field, Layout, quote},
@@ -21,17 +21,30 @@ const TREE: &str = "WITH RECURSIVE tree AS (SELECT $1::oid AS oid UNION ALL \
     JOIN pg_inherits i ON i.inhparent = t.oid) ";
 
 const TABLE: &str = "SELECT n.nspname, c.relname, c.relkind::text, c.relpersistence::text, c.relrowsecurity, \
-    c.relkind = 'r' AND EXISTS (SELECT FROM pg_inherits i WHERE i.inhparent = c.oid), \
     EXISTS (SELECT FROM tree t JOIN pg_class p ON p.oid = t.oid \
         WHERE p.relkind NOT IN ('r', 'p') OR p.relpersistence <> 'p'), \
     EXISTS (SELECT FROM tree t JOIN pg_rewrite r ON r.ev_class = t.oid \
         WHERE r.rulename <> '_RETURN' AND r.ev_enabled <> 'D'), \
     ARRAY(SELECT DISTINCT g.tgname::text FROM tree t JOIN pg_trigger g ON g.tgrelid = t.oid \
-        WHERE NOT g.tgisinternal AND g.tgenabled <> 'D' ORDER BY 1), \
-    rn.nspname, rc.relname \
+        WHERE NOT g.tgisinternal AND g.tgenabled IN ('A', 'R') ORDER BY 1), \
+    rn.nspname, rc.relname, \
+    ARRAY(SELECT DISTINCT g.tgname::text FROM tree t JOIN pg_trigger g ON g.tgrelid = t.oid \
+        WHERE NOT g.tgisinternal AND g.tgenabled = 'O' ORDER BY 1), \
+    has_parameter_privilege('session_replication_role', 'SET') AND NOT EXISTS (SELECT FROM tree t \
+        JOIN pg_constraint d ON d.conrelid = t.oid AND d.contype IN ('p', 'u', 'x') AND d.condeferrable) \
     FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
     JOIN pg_class rc ON rc.oid = coalesce(pg_partition_root(c.oid), c.oid) \
     JOIN pg_namespace rn ON rn.oid = rc.relnamespace WHERE c.oid = $1";
+
+/// Triggers that are enabled for ordinary sessions only do not fire where `session_replication_role` is `replica`; neither do those that check
+/// foreign keys, which can be done otherwise, and deferrable unique constraints, which cannot.
+const PARENTS: &str = "SELECT f.oid, n.nspname, p.relname, ca.attname, pa.attname \
+    FROM pg_constraint f JOIN pg_class p ON p.oid = f.confrelid JOIN pg_namespace n ON n.oid = p.relnamespace \
+    CROSS JOIN LATERAL unnest(f.conkey, f.confkey) WITH ORDINALITY AS k(child, parent, at) \
+    JOIN pg_attribute ca ON ca.attrelid = f.conrelid AND ca.attnum = k.child \
+    JOIN pg_attribute pa ON pa.attrelid = f.confrelid AND pa.attnum = k.parent \
+    WHERE f.contype = 'f' AND f.conrelid = $1 AND to_jsonb(f) ->> 'conenforced' IS DISTINCT FROM 'false' \
+    ORDER BY f.oid, k.at";
 
 /// A type of values that cannot be sent in binary form is not captured, nor tsquery, which does not take back an empty one; nor is one of elements, or over a type, like that.
 const COLUMNS: &str = "SELECT a.attname, a.atttypid, a.attgenerated <> '', a.attidentity = 'a', a.attnotnull, \
@@ -49,8 +62,7 @@ const REFERENCES: &str = "SELECT f.oid, n.nspname, c.relname, f.confdeltype IN (
     CROSS JOIN LATERAL unnest(f.conkey, f.confkey) WITH ORDINALITY AS k(child, parent, at) \
     JOIN pg_attribute ca ON ca.attrelid = f.conrelid AND ca.attnum = k.child \
     JOIN pg_attribute pa ON pa.attrelid = f.confrelid AND pa.attnum = k.parent \
-    WHERE f.contype = 'f' AND f.confrelid = $1 \
-    AND (f.confdeltype IN ('c', 'n', 'd') OR f.confupdtype IN ('c', 'n', 'd')) \
+    WHERE f.contype = 'f' AND f.confrelid = $1 AND to_jsonb(f) ->> 'conenforced' IS DISTINCT FROM 'false' \
     AND NOT EXISTS (SELECT FROM pg_constraint p WHERE p.oid = f.conparentid AND p.confrelid = f.confrelid) \
     ORDER BY f.oid, k.at";
 
@@ -84,23 +96,25 @@ impl Session {
 async fn prepare(client: &Client) -> Result<Vec<Statement>, Error> {
     let (table, keys) = (format!("{TREE}{TABLE}"), format!("{TREE}{}", keys::QUERY));
     let typed = |sql| client.prepare_typed(sql, &[Type::OID]);
-    let (a, b, c, d) = tokio::try_join!(
+    let (a, b, c, d, e) = tokio::try_join!(
         client.prepare_typed(&table, &[Type::OID]),
         typed(COLUMNS),
         client.prepare_typed(&keys, &[Type::OID]),
         typed(REFERENCES),
+        typed(PARENTS),
     )?;
-    Ok(vec![a, b, c, d])
+    Ok(vec![a, b, c, d, e])
 }
 
 async fn describe(client: &Connection, oid: u32) -> Result<Option<Entry>, Error> {
     let statements = client.catalogue.get_or_try_init(|| prepare(client)).await?;
     let param: [&(dyn ToSql + Sync); 1] = [&oid];
-    let (table, columns, keys, references) = tokio::try_join!(
+    let (table, columns, keys, references, parents) = tokio::try_join!(
         client.query(&statements[0], &param),
         client.query(&statements[1], &param),
         client.query(&statements[2], &param),
         client.query(&statements[3], &param),
+        client.query(&statements[4], &param),
     )?;
     let keys = keys::read(&keys)?;
     let Some(row) = table.first() else { return Ok(None) };
@@ -109,14 +123,24 @@ async fn describe(client: &Connection, oid: u32) -> Result<Option<Entry>, Error>
     if persistence == "t" {
         return Ok(None);
     }
-    let locked_as = format!("{}.{}", row.try_get::<_, String>(9)?, row.try_get::<_, String>(10)?);
+    let locked_as = format!("{}.{}", row.try_get::<_, String>(8)?, row.try_get::<_, String>(9)?);
+    let references = pointing_here(&references)?;
+    let (ordinary, can_be_quiet): (Vec<String>, bool) = (row.try_get(10)?, row.try_get(11)?);
     let mut entry = Entry {
         name: locked_as.clone(),
         table: Err(String::new()),
-        triggers: row.try_get(8)?,
-        cascades: cascades(&references)?,
+        triggers: row.try_get(7)?,
+        quiet: None,
+        cascades: references.iter().filter(|r| r.on_delete || r.on_update).cloned().collect(),
         layout: None,
     };
+    match (ordinary.is_empty(), can_be_quiet) {
+        (true, _) => {}
+        (false, true) => {
+            entry.quiet = Some(ForeignKeys { parents: own(&parents)?, children: references });
+        }
+        (false, false) => entry.triggers.extend(ordinary),
+    }
     let obstacle = obstacle(row, (&schema, &kind, &persistence))?;
     let described = match obstacle {
         Some(why) => Err(why),
@@ -137,6 +161,7 @@ async fn describe(client: &Connection, oid: u32) -> Result<Option<Entry>, Error>
                 insert_order,
                 defaults: Vec::new(),
                 storage: Vec::new(),
+                only: kind == "r",
             });
             entry.layout = entry.table.is_ok().then_some(layout);
         }
@@ -153,10 +178,8 @@ fn obstacle(row: &Row, (schema, kind, persistence): (&str, &str, &str)) -> Resul
             "it belongs to the database server"
         }
         "r" | "p" if persistence == "u" => "it is unlogged: a crash would empty it",
-        // Its key is one of its own rows only, and names rows of the others as well.
-        "r" | "p" if is(5)? => "other tables inherit from it",
-        "r" | "p" if is(6)? => "a partition of it is a foreign or unlogged table",
-        "r" | "p" if is(7)? => "it has rules, which rewrite statements",
+        "r" | "p" if is(5)? => "a partition of it is a foreign or unlogged table",
+        "r" | "p" if is(6)? => "it has rules, which rewrite statements",
         "r" | "p" if is(4)? => {
             "it has row level security, by which a statement may see other rows than the undo"
         }
@@ -205,7 +228,7 @@ fn type_in_full(schema: &str, name: &str) -> String {
     format!("{}.{}", quote(schema), quote(name))
 }
 
-fn cascades(rows: &[Row]) -> Result<Vec<Reference>, Error> {
+fn pointing_here(rows: &[Row]) -> Result<Vec<Reference>, Error> {
     let mut found: BTreeMap<u32, Reference> = BTreeMap::new();
     for row in rows {
         let reference = Reference {
@@ -216,6 +239,16 @@ fn cascades(rows: &[Row]) -> Result<Vec<Reference>, Error> {
         };
         let reference = found.entry(row.try_get(0)?).or_insert(reference);
         reference.columns.push((row.try_get(5)?, row.try_get(6)?));
+    }
+    Ok(found.into_values().collect())
+}
+
+fn own(rows: &[Row]) -> Result<Vec<Parent>, Error> {
+    let mut found: BTreeMap<u32, Parent> = BTreeMap::new();
+    for row in rows {
+        let parent = Parent { table: (row.try_get(1)?, row.try_get(2)?), columns: Vec::new() };
+        let parent = found.entry(row.try_get(0)?).or_insert(parent);
+        parent.columns.push((row.try_get(3)?, row.try_get(4)?));
     }
     Ok(found.into_values().collect())
 }

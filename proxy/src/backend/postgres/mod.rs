@@ -6,12 +6,14 @@ mod fitness;
 mod keys;
 mod pool;
 mod schema;
+mod search;
 mod server;
 #[cfg(all(test, feature = "server-tests"))]
 pub(crate) mod tests;
 mod tx;
 mod undo_log;
 
+pub use search::{HELD_LIMIT, Places};
 pub(super) use tx::{ORDER_ERRORS, Tx, refusal};
 
 use super::{
@@ -99,9 +101,7 @@ impl Postgres {
         let wanted: Vec<Vec<Vec<u8>>> = rows.iter().map(key).collect();
         let (mut session, _) = self.question().await?;
         let found = session.rows(entry, &wanted, false).await?;
-        found.ok_or_else(|| {
-            BackendError::unfit(&self.name, format!("table {} was changed meanwhile", entry.name))
-        })
+        found.ok_or_else(|| self.changed_meanwhile(entry))
     }
 
     /// Has a table got triggers, foreign keys, columns or keys that it had not when it was first touched? The locks of the
@@ -113,7 +113,8 @@ impl Postgres {
             let now = session.describe(oid).await?;
             let same = now.is_some_and(|now| {
                 (&now.name, &now.table, &now.layout) == (&entry.name, &entry.table, &entry.layout)
-                    && (&now.triggers, &now.cascades) == (&entry.triggers, &entry.cascades)
+                    && (&now.triggers, &now.cascades, &now.quiet)
+                        == (&entry.triggers, &entry.cascades, &entry.quiet)
             });
             if !same {
                 self.catalogue.forget();

@@ -1,15 +1,16 @@
 //! A transaction of the service account on PostgreSQL, and reading rows.
 
 use super::{BackendError, Entry, Postgres, pool::Session};
-use crate::backend::{Reference, UNDO_LOG};
+use crate::backend::{Parent, Reference, UNDO_LOG};
 use atone_protocol::{BranchId, Xid};
 use atone_undo_log::{
     capture::{Captured, ColumnKind, Row, Table},
     postgres::{Layout, before_images, quote},
     reverse::Step,
 };
-use std::{error::Error, sync::Arc};
+use std::{collections::HashMap, error::Error, sync::Arc};
 use tokio_postgres::{
+    Statement,
     error::DbError,
     types::{IsNull, Kind, ToSql, Type, private::BytesMut, to_sql_checked},
 };
@@ -17,6 +18,8 @@ use tokio_postgres::{
 /// Rows looked up by one query, and its parameters at most.
 const ROWS_PER_QUERY: usize = 500;
 const PARAMS_PER_QUERY: usize = 65_535;
+/// Forms of steps that are kept prepared in one transaction.
+const PREPARED_LIMIT: usize = 256;
 
 /// Unique and exclusion constraints, and foreign keys: another order of steps may mend it.
 pub const ORDER_ERRORS: [&str; 3] = ["23505", "23P01", "23503"];
@@ -92,6 +95,10 @@ impl Session {
 pub struct Tx {
     session: Session,
     pid: u64,
+    /// `session_replication_role` is `replica`, so that triggers keep still.
+    quiet: bool,
+    /// Steps of one form are prepared once.
+    prepared: HashMap<String, Statement>,
 }
 
 impl Postgres {
@@ -102,7 +109,7 @@ impl Postgres {
         let pid = session.query("SELECT pg_backend_pid()", &[]).await?;
         let pid = pid.first().map(|row| row.try_get::<_, i32>(0)).transpose();
         let pid = session.answered(pid)?.and_then(|pid| u64::try_from(pid).ok()).unwrap_or_default();
-        Ok((Tx { session, pid }, primary))
+        Ok((Tx { session, pid, quiet: false, prepared: HashMap::new() }, primary))
     }
 }
 
@@ -168,16 +175,34 @@ impl Tx {
         self.session.run(&format!("SET CONSTRAINTS ALL {when}")).await
     }
 
-    /// An error aborts the transaction, so that each step has a savepoint to go back to.
-    pub async fn take(&mut self, step: &Step<'_>) -> Result<(), BackendError> {
+    /// An error aborts the transaction, so that each step has a savepoint to go back to. A quiet one fires no triggers.
+    pub async fn take(&mut self, step: &Step<'_>, quiet: bool) -> Result<(), BackendError> {
+        let role = if quiet { "replica" } else { "origin" };
         let client = self.session.ask();
         let done = async {
-            client.batch_execute("SAVEPOINT step").await?;
-            let statement = client.prepare(&step.sql).await?;
+            if quiet != self.quiet {
+                client.batch_execute(&format!("SET LOCAL session_replication_role = {role}")).await?;
+                self.quiet = quiet;
+            }
+            let statement = match self.prepared.get(&step.sql) {
+                Some(statement) => statement.clone(),
+                None => {
+                    let statement = client.prepare(&step.sql).await?;
+                    if self.prepared.len() < PREPARED_LIMIT {
+                        self.prepared.insert(step.sql.clone(), statement.clone());
+                    }
+                    statement
+                }
+            };
             let values: Vec<Raw<'_>> = step.params.iter().map(|value| Raw(value.as_deref())).collect();
             let params: Vec<&(dyn ToSql + Sync)> = values.iter().map(|value| value as _).collect();
-            client.execute(&statement, &params).await?;
-            client.batch_execute("RELEASE SAVEPOINT step").await
+            // In one go.
+            let (saved, taken, released) = tokio::join!(
+                client.batch_execute("SAVEPOINT step"),
+                client.execute(&statement, &params),
+                client.batch_execute("RELEASE SAVEPOINT step")
+            );
+            saved.and(taken).and(released)
         };
         let done = self.session.answered(done.await);
         if done.as_ref().is_err_and(BackendError::may_pass_later) {
@@ -186,22 +211,89 @@ impl Tx {
         done
     }
 
+    pub async fn missing_parent(&mut self, entry: &Entry, row: &Row) -> Result<Option<String>, BackendError> {
+        let (Some(keys), Ok(table), Some(layout)) = (&entry.quiet, &entry.table, &entry.layout) else {
+            return Ok(None);
+        };
+        for Parent { table: (schema, name), columns } in &keys.parents {
+            let (mut conditions, mut params) = (Vec::new(), Vec::new());
+            for (mine, theirs) in columns {
+                let Some(at) = table.column(mine) else { continue };
+                let (Some(value), ColumnKind::Postgres(kind)) =
+                    (row.0.get(at).and_then(Option::as_deref), &table.columns[at].kind)
+                else {
+                    continue;
+                };
+                params.push((Raw(Some(value)), type_of(layout, at)));
+                conditions.push(format!("{} = ${}::{kind}", quote(theirs), params.len()));
+            }
+            // A key with a NULL in it points nowhere.
+            if conditions.len() < columns.len() {
+                continue;
+            }
+            let params: Vec<_> = params.iter().map(|(raw, kind)| (raw as _, kind.clone())).collect();
+            let query = format!(
+                "SELECT 1 FROM {}.{} WHERE {} FOR KEY SHARE",
+                quote(schema),
+                quote(name),
+                conditions.join(" AND ")
+            );
+            if self.session.query(&query, &params).await?.is_empty() {
+                return Ok(Some(format!("{schema}.{name}")));
+            }
+        }
+        Ok(None)
+    }
+
     pub async fn has_child(
         &mut self,
         entry: &Entry,
         reference: &Reference,
         row: &Row,
     ) -> Result<bool, BackendError> {
-        let (Ok(table), Some(layout)) = (&entry.table, &entry.layout) else { return Ok(false) };
-        let Some((query, columns)) = children(table, reference) else { return Ok(false) };
+        Ok(!self.pointing("1", "LIMIT 1", entry, reference, row).await?.is_empty())
+    }
+
+    pub async fn children(
+        &mut self,
+        entry: &Entry,
+        reference: &Reference,
+        row: &Row,
+        child: &Entry,
+    ) -> Result<Option<Vec<Captured>>, BackendError> {
+        let (Ok(table), Some(layout)) = (&child.table, &child.layout) else { return Ok(None) };
+        let rows = self.pointing("pg_catalog.record_send(child.*)", "", entry, reference, row).await?;
+        let mut children = Vec::with_capacity(rows.len());
+        for row in rows {
+            let record = self.session.answered(row.try_get::<_, &[u8]>(0))?;
+            let Some(captured) = layout.decode(table, record) else { return Ok(None) };
+            children.push(captured);
+        }
+        Ok(Some(children))
+    }
+
+    /// What is asked of the rows that point at a row, which are locked.
+    async fn pointing(
+        &mut self,
+        what: &str,
+        limit: &str,
+        entry: &Entry,
+        reference: &Reference,
+        row: &Row,
+    ) -> Result<Vec<tokio_postgres::Row>, BackendError> {
+        let (Ok(table), Some(layout)) = (&entry.table, &entry.layout) else { return Ok(Vec::new()) };
+        let Some((condition, columns)) = pointing(table, reference) else { return Ok(Vec::new()) };
         let mut params = Vec::new();
         for column in columns {
             // A key with a NULL in it points nowhere.
-            let Some(value) = row.0.get(column).and_then(Option::as_deref) else { return Ok(false) };
+            let Some(value) = row.0.get(column).and_then(Option::as_deref) else { return Ok(Vec::new()) };
             params.push((Raw(Some(value)), type_of(layout, column)));
         }
         let params: Vec<_> = params.iter().map(|(raw, kind)| (raw as _, kind.clone())).collect();
-        Ok(!self.session.query(&query, &params).await?.is_empty())
+        let (schema, name) = &reference.child;
+        let (schema, name) = (quote(schema), quote(name));
+        let query = format!("SELECT {what} FROM {schema}.{name} child WHERE {condition} {limit} FOR UPDATE");
+        self.session.query(&query, &params).await
     }
 
     pub async fn commit(mut self) -> Result<(), BackendError> {
@@ -213,21 +305,16 @@ impl Tx {
     }
 }
 
-/// Finds a row of a child table that points at a row, and locks it; and the columns that are its parameters.
-fn children(table: &Table, reference: &Reference) -> Option<(String, Vec<usize>)> {
+/// The condition for a row of a child table to point at a row; and the columns that are its parameters.
+fn pointing(table: &Table, reference: &Reference) -> Option<(String, Vec<usize>)> {
     let (mut conditions, mut columns) = (Vec::new(), Vec::new());
     for (child, parent) in &reference.columns {
         let at = table.column(parent)?;
         let ColumnKind::Postgres(kind) = &table.columns[at].kind else { return None };
         columns.push(at);
-        conditions.push(format!("{} = ${}::{kind}", quote(child), columns.len()));
+        conditions.push(format!("child.{} = ${}::{kind}", quote(child), columns.len()));
     }
-    let (schema, name) = &reference.child;
-    let conditions = conditions.join(" AND ");
-    Some((
-        format!("SELECT 1 FROM {}.{} WHERE {conditions} LIMIT 1 FOR UPDATE", quote(schema), quote(name)),
-        columns,
-    ))
+    Some((conditions.join(" AND "), columns))
 }
 
 fn text(value: &String) -> (&(dyn ToSql + Sync), Type) {

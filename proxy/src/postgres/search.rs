@@ -1,0 +1,153 @@
+//! Rows that a local transaction changed and no statement told of: its counts say in which tables (`counters`). When it ends,
+//! all that it changed there is found by looking at them from both sides, at READ COMMITTED.
+//!
+//! A row that the local transaction made is one that it sees and whose maker has not ended. A row that it took away is one
+//! that stands outside before and after it is asked, and that it does not see: nobody else can have deleted it by then.
+
+use super::{
+    local::Ending,
+    pipeline::{Fate, Pipeline},
+    write::{BRANCH_BYTES, protectable},
+};
+use crate::{
+    backend::{Entry, HELD_LIMIT, Places, Postgres},
+    branch::{AfterImages, Branch, Change, SettleError},
+    wire::postgres::Bind,
+};
+use atone_undo_log::{
+    capture::{Captured, Table},
+    postgres::search::{Net, net, not_seen, own_rows},
+};
+use std::sync::Arc;
+
+/// A question to the local transaction, and its parameters.
+type Question = (String, Vec<String>);
+/// The rows of its answer.
+type Answer = Vec<Vec<Option<Vec<u8>>>>;
+
+impl Ending<'_> {
+    /// Adds to the branch what was changed in tables where no statement told of it.
+    pub(super) async fn search(
+        &mut self,
+        branch: &mut Branch,
+        after: &mut AfterImages,
+    ) -> Result<(), SettleError> {
+        if branch.unseen.is_empty() {
+            return Ok(());
+        }
+        let resource = self.session.resource.clone();
+        let backend =
+            resource.backend.postgres().ok_or(SettleError::Malformed("not a PostgreSQL database"))?;
+        let entries = written(backend, branch).await?;
+        let tables: Vec<&Table> = entries.iter().filter_map(|e| e.table.as_ref().ok()).collect();
+        let newest = backend.newest_transaction().await.map_err(SettleError::Backend)?;
+        let mut questions: Vec<Question> =
+            vec![("SELECT pg_catalog.current_setting('transaction_isolation')".into(), Vec::new())];
+        questions.extend(tables.iter().map(|table| (own_rows(table, newest), Vec::new())));
+        let mut answers = self.questions(&questions, &entries).await?.into_iter();
+        let isolation = answers.next().and_then(texts).map(|mut texts| texts.swap_remove(0));
+        let isolation = isolation.unwrap_or_default();
+        if isolation != "read committed" {
+            let why = format!("at isolation level {isolation} they cannot be told from those of others");
+            let name = entries.first().map_or_else(String::new, |e| e.name.clone());
+            return Err(SettleError::Unsupported(name, why));
+        }
+        let mut questions = Vec::new();
+        for (entry, table) in entries.iter().zip(&tables) {
+            let Some(places) = backend.held(table).await.map_err(SettleError::Backend)? else {
+                let why = format!("over {HELD_LIMIT} of its rows are, or once were, locked");
+                return Err(SettleError::Unsupported(entry.name.clone(), why));
+            };
+            questions.push((not_seen(table), vec![places.at, places.by]));
+        }
+        let gone = self.questions(&questions, &entries).await?;
+        for (((entry, table), made), gone) in entries.iter().zip(&tables).zip(answers).zip(gone) {
+            let made = rows(entry, table, made)?;
+            let taken = match texts(gone).as_deref() {
+                Some([at, by]) => {
+                    let places = Places { at: at.clone(), by: by.clone() };
+                    backend.rows_at(entry, &places).await.map_err(SettleError::Backend)?
+                }
+                _ => Vec::new(),
+            };
+            let keys: Vec<&Captured> = made.iter().collect();
+            let before = backend.before_images(entry, &keys).await.map_err(SettleError::Backend)?;
+            let at = branch.table(entry);
+            for change in net(table, &made, before, taken) {
+                branch.changes.push(match change {
+                    Net::New(row) => Change::Resolved(at, vec![row]),
+                    Net::Was(row) => Change::Updated(at, row),
+                    Net::Gone(row) => Change::Deleted(at, row),
+                    Net::Moved(from, to) => Change::Moved(at, from, to),
+                });
+            }
+            after.extend(made.into_iter().map(|row| ((at, row.key.bytes.clone()), row)));
+        }
+        let bytes: usize = after.values().map(|row| row.row.size()).sum();
+        if branch.rows() > resource.max_rows || bytes > BRANCH_BYTES {
+            return Err(SettleError::TooLarge);
+        }
+        Ok(())
+    }
+
+    /// Asks the local transaction, in one go.
+    async fn questions(
+        &mut self,
+        questions: &[Question],
+        entries: &[Arc<Entry>],
+    ) -> Result<Vec<Answer>, SettleError> {
+        let mut pipeline = Pipeline::default();
+        for (sql, params) in questions {
+            let name = self.session.own_name();
+            let bind = Bind {
+                portal: name.clone().into_bytes(),
+                statement: name.clone().into_bytes(),
+                formats: Vec::new(),
+                values: params.iter().map(|value| Some(value.clone().into_bytes())).collect(),
+                results: Vec::new(),
+            };
+            pipeline.parse(&name, sql, &[], Fate::Drop);
+            pipeline.bind(&bind, Fate::Drop);
+            pipeline.execute(&name, Fate::Keep);
+            pipeline.close(b'P', &name);
+            pipeline.close(b'S', &name);
+        }
+        let ran = self.run(&mut pipeline, &mut Vec::new()).await?;
+        if let Some((error, _)) = ran.error {
+            let names: Vec<&str> = entries.iter().map(|e| e.name.as_str()).collect();
+            let said = crate::wire::postgres::Fault::read(error.body());
+            let why = format!("they cannot be looked for: {} ({})", said.message, said.state);
+            return Err(SettleError::Unsupported(names.join(", "), why));
+        }
+        Ok(ran.kept)
+    }
+}
+
+/// The tables and partitions that were written under the names to search.
+async fn written(backend: &Postgres, branch: &Branch) -> Result<Vec<Arc<Entry>>, SettleError> {
+    let mut entries = Vec::new();
+    for (oid, name) in branch.written.iter().filter(|(_, name)| branch.unseen.contains(*name)) {
+        let refused = |why: &str| SettleError::Unsupported(name.clone(), why.to_owned());
+        let entry = backend.entry(*oid).await.map_err(SettleError::Backend)?;
+        let entry = entry.ok_or_else(|| refused("it is gone"))?;
+        protectable(&entry).map_err(|why| refused(&why))?;
+        entries.push(entry);
+    }
+    Ok(entries)
+}
+
+fn rows(entry: &Entry, table: &Table, answer: Answer) -> Result<Vec<Captured>, SettleError> {
+    let changed = || SettleError::Changed(entry.name.clone());
+    let layout = entry.layout.as_ref().ok_or_else(changed)?;
+    let row = |values: &[Option<Vec<u8>>]| {
+        let bytes = super::pipeline::unhex(std::str::from_utf8(values.first()?.as_deref()?).ok()?)?;
+        layout.decode(table, &bytes)
+    };
+    answer.iter().map(|values| row(values).ok_or_else(changed)).collect()
+}
+
+/// The values of an only row; None when one is NULL.
+fn texts(answer: Answer) -> Option<Vec<String>> {
+    let values = answer.into_iter().next()?;
+    values.into_iter().map(|value| String::from_utf8(value?).ok()).collect()
+}

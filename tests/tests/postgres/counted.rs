@@ -1,0 +1,319 @@
+//! Statements that do not tell which rows they change, and rows that change behind statements: the server's counts say in
+//! which tables, and there they are found.
+
+use crate::case::{Mode, TABLE, check, check_modes, error_of, room};
+use atone_tests::{postgres::message, servers::Kind};
+
+const LOCAL: [Mode; 2] = [Mode::Local, Mode::PreparedLocal];
+
+#[tokio::test]
+async fn merge() {
+    check(
+        "merge",
+        TABLE,
+        &[
+            "MERGE INTO t USING (VALUES (1, 5), (2, 6), (70, 7)) n (id, v) ON t.id = n.id
+             WHEN MATCHED AND n.v = 6 THEN DELETE WHEN MATCHED THEN UPDATE SET v = n.v
+             WHEN NOT MATCHED THEN INSERT (id, v) VALUES (n.id, n.v)",
+            "MERGE INTO t USING (SELECT 3 AS id) n ON t.id = n.id WHEN MATCHED THEN DO NOTHING",
+            "UPDATE t SET s = 'after' WHERE id = 70",
+        ],
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn writes_within_with() {
+    check(
+        "within",
+        &format!("{TABLE}; CREATE TABLE arch (LIKE c INCLUDING ALL)"),
+        &[
+            "WITH x AS (DELETE FROM c RETURNING *) INSERT INTO arch SELECT * FROM x RETURNING id, t_id",
+            "WITH up AS (UPDATE t SET v = v + 1 WHERE id < 3 RETURNING id, v), gone AS (DELETE FROM t WHERE id = 3)
+             SELECT id, v FROM up ORDER BY id",
+            "WITH new AS (INSERT INTO t VALUES (60, 60), (61, 61) RETURNING id) UPDATE t SET s = 'n' FROM new WHERE t.id = 1",
+        ],
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn execute_in_sql() {
+    check(
+        "execute",
+        TABLE,
+        &[
+            "PREPARE up (int) AS UPDATE t SET v = v + $1 WHERE id = 2 RETURNING id, v",
+            "EXECUTE up (5)",
+            "EXECUTE up (6)",
+            "PREPARE gone AS DELETE FROM c",
+            "EXECUTE gone",
+            "DEALLOCATE up",
+            "DEALLOCATE gone",
+        ],
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn keys_that_are_assigned() {
+    let tables = format!(
+        "{TABLE}; CREATE TABLE pair (a int, b int, v int, u text UNIQUE, PRIMARY KEY (a, b));
+         INSERT INTO pair VALUES (1, 1, 1, 'x'), (1, 2, 5, 'y'), (2, 2, 5, 'z');
+         CREATE TABLE idn (id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY, v int); INSERT INTO idn (v) VALUES (1), (2)"
+    );
+    check(
+        "assigned",
+        &tables,
+        &[
+            "UPDATE t SET id = 40 WHERE id = 2",
+            "UPDATE t SET id = id + 100 WHERE id > 1 RETURNING id",
+            "UPDATE t SET id = id WHERE id = 1",
+            "UPDATE pair SET a = a + 10, b = b - 1",
+            "UPDATE pair SET v = 9 WHERE a = 11",
+            "INSERT INTO t VALUES (103, 5) ON CONFLICT (id) DO UPDATE SET id = 77, s = 'moved'",
+            "UPDATE idn SET id = DEFAULT",
+        ],
+    )
+    .await;
+    // A number that another row had.
+    check("shifted", "CREATE TABLE n (id int PRIMARY KEY DEFERRABLE, k int UNIQUE NOT NULL, v text); INSERT INTO n VALUES (1, 1, 'a'), (2, 2, 'b'), (3, 3, 'c')",
+        &["UPDATE n SET id = id + 1", "UPDATE n SET k = k - 1"]).await;
+}
+
+#[tokio::test]
+async fn rows_that_change_partition() {
+    check(
+        "moving",
+        "CREATE TABLE part (a int, d date, v int, PRIMARY KEY (a, d)) PARTITION BY RANGE (d);
+         CREATE TABLE part_1 PARTITION OF part FOR VALUES FROM ('2020-01-01') TO ('2021-01-01');
+         CREATE TABLE part_2 PARTITION OF part FOR VALUES FROM ('2021-01-01') TO ('2022-01-01');
+         INSERT INTO part VALUES (1, '2020-05-05', 1), (2, '2020-06-06', 2), (3, '2021-05-05', 3)",
+        &[
+            "UPDATE part SET d = d + 365 WHERE a < 3 RETURNING a, d",
+            "INSERT INTO part VALUES (9, '2020-01-01', 9)",
+            "UPDATE part_2 SET v = 5 WHERE a = 3",
+            "DELETE FROM part WHERE a = 2",
+        ],
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn a_partition_and_its_parent() {
+    check_modes(
+        "two_names",
+        "CREATE TABLE part (a int PRIMARY KEY, v int) PARTITION BY HASH (a);
+         CREATE TABLE part_0 PARTITION OF part FOR VALUES WITH (modulus 2, remainder 0);
+         CREATE TABLE part_1 PARTITION OF part FOR VALUES WITH (modulus 2, remainder 1);
+         INSERT INTO part SELECT n, n FROM generate_series(1, 9) n",
+        &[
+            "UPDATE part SET v = v + 1",
+            "UPDATE part_0 SET v = v * 2",
+            "DELETE FROM part_1",
+            "DELETE FROM part WHERE a = 1",
+        ],
+        &LOCAL,
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn inheritance() {
+    check(
+        "heirs",
+        "CREATE TABLE dad (id int PRIMARY KEY, v int); INSERT INTO dad VALUES (1, 1), (2, 2), (5, 5);
+         CREATE TABLE son (extra int, PRIMARY KEY (extra)) INHERITS (dad); INSERT INTO son VALUES (1, 1, 10), (2, 2, 20), (3, 3, 30)",
+        &[
+            "UPDATE dad SET v = v + 1 WHERE id < 3 RETURNING id, v",
+            "UPDATE ONLY dad SET v = 9 WHERE id = 1",
+            "DELETE FROM dad WHERE id = 2",
+            "INSERT INTO dad VALUES (3, 3)",
+            "UPDATE son SET v = 7 WHERE extra = 30",
+            "INSERT INTO son VALUES (5, 5, 50)",
+        ],
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn cascades() {
+    check(
+        "cascades",
+        "CREATE TABLE p (id int PRIMARY KEY, v int); INSERT INTO p VALUES (1, 1), (2, 2), (3, 3), (4, 4);
+         CREATE TABLE gone (id int PRIMARY KEY, p int REFERENCES p ON DELETE CASCADE ON UPDATE CASCADE); INSERT INTO gone VALUES (1, 1), (2, 1), (3, 2), (4, 4);
+         CREATE TABLE nulled (id int PRIMARY KEY, p int REFERENCES p ON DELETE SET NULL ON UPDATE CASCADE); INSERT INTO nulled VALUES (1, 1), (2, 2), (3, 4);
+         CREATE TABLE deep (id int PRIMARY KEY, g int REFERENCES gone ON DELETE CASCADE); INSERT INTO deep VALUES (7, 1), (8, 3);
+         CREATE TABLE tree (id int PRIMARY KEY, up int REFERENCES tree ON DELETE CASCADE); INSERT INTO tree VALUES (1, NULL), (2, 1), (3, 2), (4, 1)",
+        &["DELETE FROM p WHERE id = 1", "UPDATE p SET id = 20 WHERE id = 2", "UPDATE p SET v = 5", "DELETE FROM tree WHERE id = 1", "DELETE FROM p WHERE id = 4"],
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn functions_and_procedures() {
+    let tables = format!(
+        "{TABLE}; CREATE FUNCTION sly() RETURNS int LANGUAGE plpgsql AS $$BEGIN UPDATE c SET t_id = NULL; RETURN 1; END$$;
+         CREATE FUNCTION tries() RETURNS int LANGUAGE plpgsql AS
+           $$BEGIN BEGIN UPDATE t SET v = 99; INSERT INTO c VALUES (10, 1); EXCEPTION WHEN unique_violation THEN NULL; END;
+             INSERT INTO c VALUES (12, 2); RETURN 1; END$$;
+         CREATE PROCEDURE proc(n int) LANGUAGE plpgsql AS $$BEGIN UPDATE t SET v = n WHERE id = 3; DELETE FROM c; END$$"
+    );
+    check(
+        "functions",
+        &tables,
+        &["UPDATE t SET v = sly() WHERE id = 1", "INSERT INTO t VALUES (99, tries())"],
+    )
+    .await;
+    check_modes(
+        "procedures",
+        &tables,
+        &["CALL proc(7)", "DO $$BEGIN INSERT INTO c VALUES (30, 3); END$$", "SELECT sly()", "SELECT tries()"],
+        &LOCAL,
+    )
+    .await;
+    check_modes(
+        "explained",
+        &tables,
+        &["EXPLAIN (ANALYZE, COSTS off, TIMING off, SUMMARY off, BUFFERS off) DELETE FROM c"],
+        &[Mode::Autocommit, Mode::Local],
+    )
+    .await;
+}
+
+/// What triggers write is captured, and the undo fires none.
+#[tokio::test]
+async fn triggers() {
+    let tables = "CREATE TABLE log (id serial PRIMARY KEY, what text, at int);
+        CREATE TABLE total (one bool PRIMARY KEY, n int); INSERT INTO total VALUES (true, 2);
+        CREATE TABLE kind (k text PRIMARY KEY); INSERT INTO kind VALUES ('a'), ('b');
+        CREATE TABLE fires (id int PRIMARY KEY, v int, k text REFERENCES kind, touched int DEFAULT 0);
+        INSERT INTO fires VALUES (1, 1, 'a'), (2, 2, 'b');
+        CREATE TABLE leans (id int PRIMARY KEY, f int REFERENCES fires); INSERT INTO leans VALUES (1, 1);
+        CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN
+            INSERT INTO log (what, at) VALUES (TG_OP, coalesce(NEW.id, OLD.id));
+            UPDATE total SET n = (SELECT count(*) FROM fires); RETURN NULL; END$$;
+        CREATE FUNCTION touch() RETURNS trigger LANGUAGE plpgsql AS
+          $$BEGIN NEW.touched := NEW.touched + 1; IF NEW.v = 77 THEN NEW.id := NEW.id + 70; END IF; RETURN NEW; END$$;
+        CREATE FUNCTION again() RETURNS trigger LANGUAGE plpgsql AS
+          $$BEGIN IF NEW.v = 5 THEN UPDATE fires SET v = 6 WHERE id = NEW.id; END IF; RETURN NULL; END$$;
+        CREATE TRIGGER a AFTER INSERT OR UPDATE OR DELETE ON fires FOR EACH ROW EXECUTE FUNCTION note();
+        CREATE TRIGGER b BEFORE INSERT OR UPDATE ON fires FOR EACH ROW EXECUTE FUNCTION touch();
+        CREATE TRIGGER c AFTER UPDATE ON fires FOR EACH ROW EXECUTE FUNCTION again()";
+    check(
+        "triggers",
+        tables,
+        &[
+            "INSERT INTO fires (id, v, k) VALUES (3, 3, 'a') RETURNING *",
+            "UPDATE fires SET v = 5 WHERE id = 2 RETURNING v, touched",
+            "UPDATE fires SET v = 77 WHERE id = 3 RETURNING id",
+            "DELETE FROM fires WHERE id = 2",
+            "INSERT INTO fires VALUES (1, 9, 'b') ON CONFLICT (id) DO UPDATE SET v = 8",
+            "DELETE FROM leans",
+            "INSERT INTO fires VALUES (73, 9, 'b') ON CONFLICT (id) DO UPDATE SET v = 77",
+        ],
+    )
+    .await;
+    check(
+        "at_commit",
+        "CREATE TABLE log (id serial PRIMARY KEY, what text);
+         CREATE TABLE fires (id int PRIMARY KEY, v int); INSERT INTO fires VALUES (1, 1);
+         CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS
+           $$BEGIN INSERT INTO log (what) VALUES (TG_OP); RETURN NULL; END$$;
+         CREATE CONSTRAINT TRIGGER trg AFTER INSERT OR UPDATE OR DELETE ON fires DEFERRABLE INITIALLY DEFERRED
+           FOR EACH ROW EXECUTE FUNCTION note()",
+        &["INSERT INTO fires VALUES (2, 2)", "UPDATE fires SET v = 2", "DELETE FROM fires WHERE id = 1"],
+    )
+    .await;
+}
+
+/// Foreign keys are not checked by the server while triggers keep still.
+#[tokio::test]
+async fn references_to_rows_restored_quietly() {
+    for kind in Kind::POSTGRES {
+        let tables = "CREATE TABLE kind (k text PRIMARY KEY); INSERT INTO kind VALUES ('a'), ('b');
+            CREATE TABLE fires (id int PRIMARY KEY, k text REFERENCES kind); INSERT INTO fires VALUES (1, 'a'), (2, 'b');
+            CREATE TABLE leans (id int PRIMARY KEY, f int REFERENCES fires);
+            CREATE FUNCTION nothing() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN RETURN NEW; END$$;
+            CREATE TRIGGER a BEFORE INSERT OR UPDATE ON fires FOR EACH ROW EXECUTE FUNCTION nothing()";
+        for (write, stranger, mend, why) in [
+            (
+                "UPDATE fires SET k = 'b' WHERE id = 1",
+                "DELETE FROM kind WHERE k = 'a'",
+                "INSERT INTO kind VALUES ('a')",
+                "kind that is gone",
+            ),
+            (
+                "INSERT INTO fires VALUES (9, 'b')",
+                "INSERT INTO leans VALUES (1, 9)",
+                "DELETE FROM leans",
+                "leans have come to point",
+            ),
+        ] {
+            let room = room(kind, "quietly", tables).await;
+            let before = room.dump().await;
+            let (mut raw, mut other) = (room.raw(true).await.unwrap(), room.raw(false).await.unwrap());
+            let xid = raw.one("SELECT atone_begin()").await.unwrap();
+            assert_eq!(error_of(&mut raw, write).await, Default::default(), "{kind:?}: {write}");
+            assert_eq!(error_of(&mut other, stranger).await, Default::default(), "{kind:?}: {stranger}");
+            assert_eq!(raw.one("SELECT atone_rollback()").await.unwrap(), "blocked", "{kind:?}: {write}");
+            let shown = room.world.api().transaction(&xid).unwrap().1.to_string();
+            assert!(shown.contains(why), "{kind:?}: {write}: {shown}");
+            assert_eq!(error_of(&mut other, mend).await, Default::default(), "{kind:?}: {mend}");
+            room.world.api().rollback(&xid).unwrap();
+            assert_eq!(room.calm(&xid).await, "rolled_back");
+            assert_eq!(room.dump().await, before, "{kind:?}: {write}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn savepoints_around_them() {
+    check_modes(
+        "saved",
+        TABLE,
+        &[
+            "MERGE INTO t USING (VALUES (1)) n (id) ON t.id = n.id WHEN MATCHED THEN UPDATE SET v = 1",
+            "SAVEPOINT a",
+            "WITH x AS (DELETE FROM c RETURNING *) SELECT * FROM x",
+            "UPDATE t SET id = 55 WHERE id = 3",
+            "ROLLBACK TO a",
+            "UPDATE t SET s = 'kept' WHERE id = 3",
+            "SAVEPOINT b",
+            "WITH x AS (UPDATE t SET v = 77 WHERE id = 2) SELECT 1",
+            "RELEASE b",
+        ],
+        &LOCAL,
+    )
+    .await;
+}
+
+/// What stays refused: it could commit by itself, or cannot be told from what others did.
+#[tokio::test]
+async fn what_stays_refused() {
+    for kind in Kind::POSTGRES {
+        let room = room(kind, "counted_not", &format!("{TABLE}; CREATE TABLE nokey (a int)")).await;
+        let before = room.dump().await;
+        let mut raw = room.raw(true).await.unwrap();
+        let xid = raw.one("SELECT atone_begin()").await.unwrap();
+        assert_eq!(error_of(&mut raw, "DO $$BEGIN UPDATE t SET v = 0; COMMIT; END$$").await.0, "0A000");
+        raw.query("BEGIN ISOLATION LEVEL REPEATABLE READ").await.unwrap();
+        assert_eq!(error_of(&mut raw, "WITH x AS (DELETE FROM c RETURNING *) SELECT * FROM x").await.0, "");
+        let (state, message) = error_of(&mut raw, "COMMIT").await;
+        assert_eq!(state, "0A000", "{kind:?}: {message}");
+        assert!(message.contains("repeatable read") && message.contains(".c "), "{kind:?}: {message}");
+        let (state, message) = error_of(&mut raw, "WITH x AS (INSERT INTO nokey VALUES (1)) SELECT 1").await;
+        assert_eq!(state, "0A000", "{kind:?}: {message}");
+        assert!(message.contains("nokey") && message.contains("primary key"), "{kind:?}: {message}");
+        // A statement of the protocol, executed in SQL, may be anything.
+        let prepare = [message::parse("ends", "COMMIT", &[]), message::message(b'S', b"")].concat();
+        raw.send(&prepare).await.unwrap();
+        raw.until(b'Z').await.unwrap();
+        raw.query("BEGIN; UPDATE t SET v = 0").await.unwrap();
+        assert_eq!(error_of(&mut raw, "EXECUTE ends").await.0, "0A000", "{kind:?}");
+        raw.query("ROLLBACK").await.unwrap();
+        assert_eq!(raw.one("SELECT atone_rollback()").await.unwrap(), "rolled_back");
+        assert_eq!(room.dump().await, before, "{kind:?}");
+        room.calm(&xid).await;
+    }
+}
