@@ -77,30 +77,29 @@ async fn story(server: &mut impl Server, row: &Row) -> Vec<Outcome> {
     if undone.after != undone.before {
         return vec![Outcome::Wrong(format!("a rollback does not restore: {}", undone.difference()))];
     }
-    let mut outcomes = Vec::new();
-    if undone.answers.iter().any(Result::is_ok) && row.each || undone.answers.iter().all(Result::is_ok) {
-        outcomes.push(passed(server, row, &undone).await);
-    }
-    for refusal in undone.answers.iter().filter_map(|answer| answer.as_ref().err()) {
-        outcomes.push(refused(server, row, refusal).await);
-    }
-    if !row.each { outcomes } else { by_statement(&undone.answers, &outcomes) }
+    if row.each { by_statement(server, row, &undone).await } else { vec![of_all(server, row, &undone).await] }
 }
 
-/// One outcome for each statement of a row that tells them apart.
-fn by_statement(answers: &Answers, outcomes: &[Outcome]) -> Vec<Outcome> {
-    let mut refusals =
-        outcomes.iter().filter(|outcome| !matches!(outcome, Outcome::Captured | Outcome::Relayed));
-    let passed = outcomes.iter().find(|outcome| matches!(outcome, Outcome::Captured | Outcome::Relayed));
-    let wrong = outcomes.iter().find(|outcome| matches!(outcome, Outcome::Wrong(_)));
-    if let Some(wrong) = wrong {
-        return vec![wrong.clone()];
+/// The outcome of a row whose statements belong together.
+async fn of_all(server: &mut impl Server, row: &Row, undone: &Play) -> Outcome {
+    match undone.answers.iter().find_map(|answer| answer.as_ref().err()) {
+        Some(told) => refused(server, row, told).await,
+        None => passed(server, row, undone).await,
     }
-    let next = |answer: &Result<(), Told>| match answer {
-        Ok(()) => passed.cloned(),
-        Err(_) => refusals.next().cloned(),
-    };
-    answers.iter().filter_map(next).collect()
+}
+
+/// The outcomes of a row that tells its statements apart. What passed, passed together.
+async fn by_statement(server: &mut impl Server, row: &Row, undone: &Play) -> Vec<Outcome> {
+    let mut together = None;
+    let mut outcomes = Vec::new();
+    for answer in &undone.answers {
+        outcomes.push(match (answer, &together) {
+            (Err(told), _) => refused(server, row, told).await,
+            (Ok(()), Some(known)) => Outcome::clone(known),
+            (Ok(()), None) => together.insert(passed(server, row, undone).await).clone(),
+        });
+    }
+    outcomes
 }
 
 /// One global transaction around a row's statements.
@@ -152,10 +151,10 @@ async fn once(server: &mut impl Server, row: &Row, end: &str, wanted: &str) -> R
     Ok(Play { before, between, after, answers })
 }
 
-/// Everything passed: was anything written, and does a commit keep it?
+/// What passed: was anything written, and does a commit keep it?
 async fn passed(server: &mut impl Server, row: &Row, undone: &Play) -> Outcome {
     if undone.between == undone.before {
-        return Outcome::Relayed;
+        return relayed(server, row).await;
     }
     // A room of its own: that the one before is the same again was proved, but not its generated numbers.
     if let Err(told) = server.room(&row.tables).await {
@@ -177,6 +176,21 @@ async fn passed(server: &mut impl Server, row: &Row, undone: &Play) -> Outcome {
     }
 }
 
+/// It passed and wrote nothing: neither may it write anything directly.
+async fn relayed(server: &mut impl Server, row: &Row) -> Outcome {
+    if let Err(told) = server.room(&row.tables).await {
+        return Outcome::Wrong(format!("{told:?}"));
+    }
+    let before = server.dump().await;
+    match directly(server, row).await {
+        Err(told) => Outcome::Wrong(format!("it passes, but directly {told:?}")),
+        Ok(()) if server.dump().await != before => {
+            Outcome::Wrong("it changes nothing, but directly it does".into())
+        }
+        Ok(()) => Outcome::Relayed,
+    }
+}
+
 /// It failed: by Atone's word, of a statement that the server takes; or by the server's, which says the same directly.
 async fn refused(server: &mut impl Server, row: &Row, told: &Told) -> Outcome {
     if !row.checked {
@@ -188,18 +202,19 @@ async fn refused(server: &mut impl Server, row: &Row, told: &Told) -> Outcome {
     if let Err(told) = server.room(&row.tables).await {
         return Outcome::Wrong(format!("{told:?}"));
     }
-    let mut session = server.session(row, Way::Direct).await;
-    let mut direct = Ok(None);
-    for statement in row.outside.iter().chain(&row.inside) {
-        direct = server.run(&mut session, statement).await;
-        if direct.is_err() {
-            break;
-        }
-    }
-    match (told.ours(), direct) {
-        (Some(why), Ok(_)) => Outcome::Refused(why.to_owned()),
+    match (told.ours(), directly(server, row).await) {
+        (Some(why), Ok(())) => Outcome::Refused(why.to_owned()),
         (Some(_), Err(error)) => Outcome::Absent(error.text),
         (None, Err(error)) if error == *told => Outcome::Absent(error.text),
         (None, direct) => Outcome::Wrong(format!("{told:?}, but directly {direct:?}")),
     }
+}
+
+/// All of a row without Atone, up to the first error.
+async fn directly(server: &mut impl Server, row: &Row) -> Result<(), Told> {
+    let mut session = server.session(row, Way::Direct).await;
+    for statement in row.outside.iter().chain(&row.inside) {
+        server.run(&mut session, statement).await?;
+    }
+    Ok(())
 }
