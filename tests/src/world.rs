@@ -62,7 +62,7 @@ impl World {
 }
 
 /// Starts the two databases at the same time.
-pub fn databases(durability: Durability) -> Result<(Database, Database)> {
+fn databases(durability: Durability) -> Result<(Database, Database)> {
     std::thread::scope(|scope| {
         let maria = scope.spawn(|| Database::start_with(Kind::Maria, durability));
         let mysql = Database::start_with(Kind::MySql, durability)?;

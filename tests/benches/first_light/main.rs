@@ -1,15 +1,20 @@
 //! What the proxy costs, as ratios: direct, through a relay that only copies bytes, and through Atone, interleaved in
 //! one run, since only runs of the same minute on the same machine can be compared.
 //!
-//! Local work: point select, update by key, a local transaction of four statements. Global work: a transaction over two
-//! databases against the same writes as two local transactions, and as an XA transaction. No absolute time is printed,
-//! except CPU per transaction of the proxy and the relay. `cargo bench -p atone-tests`; `-- --test` runs it once, short.
+//! Local work, on MariaDB and on PostgreSQL: point select, bulk read, update by key, a local transaction of four statements, as
+//! text and prepared. Global work, on MySQL with MariaDB and on two PostgreSQLs: a transaction of one branch and of two, against
+//! the same writes as local transactions and in two phases (XA, PREPARE TRANSACTION). And PostgreSQL's own load generator.
+//! No absolute time is printed, except CPU per transaction of the proxy and the relay. `cargo bench -p atone-tests`; with
+//! `-- --test` everything is run once, short; with `-- mysql`, `-- postgres` or `-- pgbench` only that part.
 
 mod cpu;
+mod mysql;
 mod paths;
+mod pgbench;
+mod postgres;
 mod relay;
 mod report;
-mod work;
+mod rounds;
 
 use atone_tests::Result;
 use std::process::ExitCode;
@@ -24,21 +29,18 @@ pub struct Extent {
     pub operations: u32,
 }
 
+impl Extent {
+    const SHORT: Self = Self { rounds: 1, operations: 5 };
+    const WHOLE: Self = Self { rounds: 25, operations: 40 };
+}
+
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     let runtime = runtime.expect("a runtime");
     let result = match args.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
         ["relay", port, target] => runtime.block_on(relay::run(port, target)),
-        args => {
-            let short = args.contains(&"--test");
-            let extent = if short {
-                Extent { rounds: 1, operations: 5 }
-            } else {
-                Extent { rounds: 25, operations: 40 }
-            };
-            runtime.block_on(measure(extent))
-        }
+        args => runtime.block_on(measure(args)),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -49,11 +51,24 @@ fn main() -> ExitCode {
     }
 }
 
-async fn measure(extent: Extent) -> Result<()> {
-    let mut paths = paths::Paths::start().await?;
+/// Runs the parts that are asked for, or all.
+async fn measure(args: &[&str]) -> Result<()> {
+    let extent = if args.contains(&"--test") { Extent::SHORT } else { Extent::WHOLE };
+    let parts = ["mysql", "postgres", "pgbench"];
+    let all = !parts.iter().any(|part| args.contains(part));
+    let [mysql, postgres, pgbench] = parts.map(|part| all || args.contains(&part));
     let mut report = report::Report::default();
-    work::local(&mut paths, extent, &mut report).await?;
-    work::global(&mut paths, extent, &mut report).await?;
+    if mysql {
+        mysql::measure(extent, &mut report).await?;
+    }
+    if postgres || pgbench {
+        let servers = postgres::Servers::start().await?;
+        if postgres {
+            postgres::measure(servers, extent, &mut report).await?;
+        } else {
+            pgbench::measure(&servers.ledger, &servers.proxy, extent, &mut report)?;
+        }
+    }
     report.print();
     // One short round says only that it works.
     if extent.rounds > 1 { report.write() } else { Ok(()) }

@@ -9,16 +9,19 @@ use std::path::PathBuf;
 #[derive(Default)]
 pub struct Report {
     ratios: Vec<(String, Vec<f64>)>,
+    throughputs: Vec<(String, Vec<f64>)>,
     cpu: Vec<(String, f64, u32)>,
 }
 
 impl Report {
-    /// One round's ratio of two times.
+    /// One round's ratio of two times: above 1 is slower.
     pub fn ratio(&mut self, name: &str, value: f64) {
-        match self.ratios.iter_mut().find(|(known, _)| known == name) {
-            Some((_, values)) => values.push(value),
-            None => self.ratios.push((name.to_owned(), vec![value])),
-        }
+        add(&mut self.ratios, name, value);
+    }
+
+    /// One round's ratio of two throughputs: below 1 is slower.
+    pub fn throughput(&mut self, name: &str, value: f64) {
+        add(&mut self.throughputs, name, value);
     }
 
     /// CPU seconds that some transactions took.
@@ -34,30 +37,23 @@ impl Report {
 
     /// For a person.
     pub fn print(&self) {
-        println!("\nratio of times, median of rounds (low to high)");
-        for (name, values) in &self.ratios {
-            let values = sorted(values);
-            let (low, high) = (values[0], values[values.len() - 1]);
-            println!("  {name:<55} {:>6.2}   ({low:.2} to {high:.2})", median(&values));
-        }
+        table("ratio of times (above 1 is slower), median of rounds (low to high)", &self.ratios);
+        table("ratio of transactions per second (below 1 is slower), the same", &self.throughputs);
         println!("\nCPU per transaction, µs");
         for (name, seconds, count) in &self.cpu {
-            println!("  {name:<55} {:>6.0}", micros(*seconds, *count));
+            println!("  {name:<86} {:>6.0}", micros(*seconds, *count));
         }
     }
 
     /// For a program: `target/atone-bench.json`.
     pub fn write(&self) -> Result<()> {
-        let ratios = self.ratios.iter().map(|(name, values)| {
-            let values = sorted(values);
-            (name.clone(), json!({"median": round(median(&values)), "rounds": values.iter().copied().map(round).collect::<Vec<_>>()}))
-        });
         let cpu = self
             .cpu
             .iter()
             .map(|(name, seconds, count)| (name.clone(), json!(round(micros(*seconds, *count)))));
         let report = json!({
-            "ratios": Value::Object(ratios.collect()),
+            "ratios": rounds(&self.ratios),
+            "throughput_ratios": rounds(&self.throughputs),
             "cpu_microseconds_per_transaction": Value::Object(cpu.collect()),
         });
         let target =
@@ -68,6 +64,32 @@ impl Report {
         println!("\nwritten to {}", path.display());
         Ok(())
     }
+}
+
+/// Adds a value to those of its name.
+fn add(all: &mut Vec<(String, Vec<f64>)>, name: &str, value: f64) {
+    match all.iter_mut().find(|(known, _)| known == name) {
+        Some((_, values)) => values.push(value),
+        None => all.push((name.to_owned(), vec![value])),
+    }
+}
+
+fn table(title: &str, all: &[(String, Vec<f64>)]) {
+    println!("\n{title}");
+    for (name, values) in all {
+        let values = sorted(values);
+        let (low, high) = (values[0], values[values.len() - 1]);
+        println!("  {name:<86} {:>6.2}   ({low:.2} to {high:.2})", median(&values));
+    }
+}
+
+fn rounds(all: &[(String, Vec<f64>)]) -> Value {
+    let values = all.iter().map(|(name, values)| {
+        let values = sorted(values);
+        let rounds: Vec<f64> = values.iter().copied().map(round).collect();
+        (name.clone(), json!({"median": round(median(&values)), "rounds": rounds}))
+    });
+    Value::Object(values.collect())
 }
 
 fn sorted(values: &[f64]) -> Vec<f64> {

@@ -1,7 +1,7 @@
-//! `cargo demo`: a shop whose orders change two databases together, and change back together.
+//! `cargo demo`: a shop whose orders change three databases together, and change back together.
 //!
-//! The same binary is also each of the shop's programs: it starts itself as `shop-front`, `order-service` and
-//! `account-service`, processes of their own that know only ports and an xid.
+//! The same binary is also each of the shop's programs: it starts itself as `shop-front`, `order-service`,
+//! `account-service`, `stock-service` and `courier-service`, processes of their own that know only ports and an xid.
 
 use atone_tests::demo::{self, programs};
 use std::process::ExitCode;
@@ -16,6 +16,8 @@ async fn main() -> ExitCode {
         ["shop-front", rest @ ..] => programs::shop_front(rest).await,
         ["order-service", rest @ ..] => programs::order_service(rest).await,
         ["account-service", rest @ ..] => programs::account_service(rest).await,
+        ["stock-service", rest @ ..] => programs::stock_service(rest).await,
+        ["courier-service", rest @ ..] => programs::courier_service(rest),
         _ => {
             eprintln!(
                 "usage: cargo demo [-- --keep]\n\n  --keep  leave all servers running, to try things by hand"

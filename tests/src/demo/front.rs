@@ -1,8 +1,7 @@
 //! Runs the shop front as a process of its own, and prints what it and its services say while they say it.
 
 use super::stage;
-use crate::servers::Kind;
-use crate::world::World;
+use super::stalls::Stalls;
 use crate::{Context, Failure, Result};
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
@@ -15,7 +14,7 @@ pub(super) struct Order<'a> {
     pub timeout_ms: u32,
 }
 
-/// The line by which the front says that it waits, between its two services.
+/// The line by which the front says that it waits, when all databases have changed and one service is still to be called.
 pub(super) const HALF_WAY: &str = "half-way";
 
 /// The words before the final status.
@@ -30,11 +29,11 @@ pub(super) struct Front {
 
 impl Front {
     /// Starts it. It waits half-way until told to go on.
-    pub fn start(world: &World, order: &Order<'_>) -> Result<Self> {
+    pub fn start(stalls: &Stalls, order: &Order<'_>) -> Result<Self> {
         let program = std::env::current_exe().or_fail("finding this program")?;
         let mut command = Command::new(program);
         command.arg("shop-front");
-        command.args([Kind::MySql, Kind::Maria].map(|kind| world.proxy.port(kind).to_string()));
+        command.args(stalls.ports().map(|port| port.to_string()));
         command.args([order.customer, order.item, &order.count.to_string(), &order.timeout_ms.to_string()]);
         let mut child = command
             .stdin(Stdio::piped())
@@ -46,7 +45,7 @@ impl Front {
         Ok(Self { child, stdin, lines })
     }
 
-    /// The next line of any of the three programs: who says what. `None` at their end.
+    /// The next line of any of the programs: who says what. `None` at their end.
     fn next(&mut self) -> Result<Option<(String, String)>> {
         let mut line = String::new();
         self.lines.read_line(&mut line).or_fail("listening to the shop front")?;

@@ -29,7 +29,7 @@ pub(super) fn scene(text: &str) {
 
 /// What a program says of itself.
 pub(super) fn says(who: &str, what: &str) {
-    println!("  {} {what}", paint(CYAN, &format!("{who:<16}")));
+    println!("  {} {what}", paint(CYAN, &format!("{who:<20}")));
 }
 
 /// A word to the reader.

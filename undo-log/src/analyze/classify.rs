@@ -120,11 +120,11 @@ fn classify_tokens(sql: &[u8], all: &[Token]) -> Class {
         "EXECUTE" => {
             unsupported("EXECUTE of a statement prepared in SQL (prepare it with the driver instead)")
         }
-        "XA" => unsupported("XA inside a global transaction"),
-        "LOCK" | "UNLOCK" => unsupported("LOCK TABLES, which commits the local transaction"),
+        "XA" => unsupported("XA"),
+        "LOCK" | "UNLOCK" => unsupported("LOCK TABLES, which commits the local transaction,"),
         "CREATE" | "ALTER" | "DROP" | "RENAME" | "TRUNCATE" | "GRANT" | "REVOKE" | "ANALYZE" | "OPTIMIZE"
         | "REPAIR" | "FLUSH" | "INSTALL" | "UNINSTALL" | "CHECK" | "CACHE" | "RESET" => {
-            unsupported(format!("{verb}, which commits the local transaction and cannot be undone"))
+            unsupported(format!("{verb}, which commits the local transaction and cannot be undone,"))
         }
         _ => unsupported(format!("a statement beginning with {}", verb.chars().take(32).collect::<String>())),
     }
@@ -270,6 +270,11 @@ impl Words<'_> {
                 return unsupported(format!("SET {word}"));
             }
         }
+        if let Some(scope) = (1..self.tokens.len()).find_map(|at| self.servers_own(at)) {
+            return unsupported(format!(
+                "SET {scope}, which changes the server for everybody and cannot be undone,"
+            ));
+        }
         let touches = |t: &Token| {
             let text = String::from_utf8_lossy(t.text(self.sql)).to_ascii_lowercase();
             let text = text.trim_start_matches('@').replace(['`', '"'], "");
@@ -292,6 +297,17 @@ impl Words<'_> {
             b"0" | b"OFF" | b"FALSE" | b"'OFF'" => Class::Autocommit(false),
             _ => unsupported("SET autocommit to an expression"),
         }
+    }
+
+    /// The scope of what is assigned here, behind SET or a comma, if it is a setting of the server and not the session's.
+    fn servers_own(&self, at: usize) -> Option<&'static str> {
+        if at > 1 && !self.tokens[at - 1].is_punct(self.sql, b',') {
+            return None;
+        }
+        let text = String::from_utf8_lossy(self.tokens[at].text(self.sql)).to_ascii_uppercase();
+        let text = text.strip_prefix("@@").unwrap_or(&text).replace(['`', '"'], "");
+        let scope = text.split('.').next()?;
+        ["GLOBAL", "PERSIST", "PERSIST_ONLY"].into_iter().find(|known| *known == scope)
     }
 }
 
@@ -339,6 +355,8 @@ mod tests {
             ("set @@autocommit := 0", Class::Autocommit(false)),
             ("SET @@session.autocommit = on", Class::Autocommit(true)),
             ("SET NAMES utf8mb4", Class::Set),
+            ("SET @global = 1, @a = @@GLOBAL.max_connections", Class::Set),
+            ("SET character_set_client = @@global.character_set_client", Class::Set),
             ("  -- nothing\n", Class::Empty),
         ] {
             assert_eq!(class(sql), expected, "{sql}");
@@ -363,6 +381,10 @@ mod tests {
             "SET sql_mode = '', autocommit = @x",
             "COMMIT PREPARED",
             "SET PASSWORD = 'x'",
+            "SET GLOBAL max_connections = 1",
+            "set @a = 1, @@`global`.max_connections = 1",
+            "SET PERSIST max_connections = 1",
+            "SET sql_mode = '', @@persist_only . max_connections = 1",
             "START TRANSACTION foo",
             "SAVEPOINT é",
             "SET DEFAULT ROLE a TO b",

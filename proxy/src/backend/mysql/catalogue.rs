@@ -124,6 +124,9 @@ pub(super) async fn read(
         ("BASE TABLE", engine) => {
             Err(format!("its engine {} has no transactions", engine.unwrap_or("(none)")))
         }
+        ("SYSTEM VERSIONED", _) => {
+            Err("it is system-versioned: its history would keep what was undone".into())
+        }
         (other, _) => Err(format!("it is a {}, not a base table", other.to_lowercase())),
     };
     Ok(Some(Entry { name, table, triggers, cascades, quiet: None, layout: None }))
@@ -189,7 +192,7 @@ fn describe(
         })
     };
     let chosen = uniques.iter().position(names_rows).ok_or(
-        "it has no primary key (nor a unique key without NULLs) of a type that names rows exactly; TIMESTAMP does not",
+        "it has no primary key (nor a unique key without NULLs) of a type that names rows exactly (TIMESTAMP, JSON and spatial types do not)",
     )?;
     let key = uniques.remove(chosen);
     let visible = |extra: &str| !extra.to_uppercase().contains("INVISIBLE");
