@@ -7,20 +7,30 @@
 use crate::wire::postgres::Bind;
 use std::collections::BTreeMap;
 
-/// Tables of all kinds, the catalogue's too: a table made or dropped shows there. Foreign tables have no counts; one that is
-/// locked as a writer locks it counts for one row.
-macro_rules! counted {
+/// Tables of all kinds, the catalogue's too: a table made or dropped shows there.
+macro_rules! tables {
     () => {
-        "(SELECT f.ftrelid AS oid, pg_catalog.format('%I.%I', n.nspname, c.relname) AS name, 1::pg_catalog.int8 AS rows \
-          FROM pg_catalog.pg_foreign_table f JOIN pg_catalog.pg_class c ON c.oid = f.ftrelid \
-          JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
-          WHERE EXISTS (SELECT FROM pg_catalog.pg_locks l WHERE l.relation = f.ftrelid \
-          AND l.pid = pg_catalog.pg_backend_pid() AND l.mode = 'RowExclusiveLock') \
-          UNION ALL SELECT c.oid, pg_catalog.format('%I.%I', n.nspname, c.relname) AS name, \
+        "SELECT c.oid, pg_catalog.format('%I.%I', n.nspname, c.relname) AS name, \
           pg_catalog.pg_stat_get_xact_tuples_inserted(c.oid) + pg_catalog.pg_stat_get_xact_tuples_updated(c.oid) \
           + pg_catalog.pg_stat_get_xact_tuples_deleted(c.oid) AS rows \
           FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
-          WHERE c.relkind IN ('r', 'm', 'p')) counted WHERE rows > 0"
+          WHERE c.relkind IN ('r', 'm', 'p')"
+    };
+}
+
+/// Those of which rows were changed. Foreign tables have no counts; one that is locked as a writer locks it counts for one
+/// row, whenever it was locked: planning a function's body does that.
+macro_rules! changed {
+    () => {
+        concat!(
+            "(SELECT f.ftrelid AS oid, pg_catalog.format('%I.%I', n.nspname, c.relname) AS name, 1::pg_catalog.int8 AS rows \
+              FROM pg_catalog.pg_foreign_table f JOIN pg_catalog.pg_class c ON c.oid = f.ftrelid \
+              JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+              WHERE EXISTS (SELECT FROM pg_catalog.pg_locks l WHERE l.relation = f.ftrelid \
+              AND l.pid = pg_catalog.pg_backend_pid() AND l.mode = 'RowExclusiveLock') UNION ALL ",
+            tables!(),
+            ") counted WHERE rows > 0"
+        )
     };
 }
 
@@ -43,17 +53,17 @@ impl Question {
         match self {
             Self::Baseline => concat!(
                 "SELECT pg_catalog.set_config('atone.counts', ',' || coalesce((SELECT \
-                 pg_catalog.string_agg(oid || ':' || rows, ',') || ',' FROM ",
-                counted!(),
-                "), ''), true), pg_catalog.current_setting('track_counts')"
+                 pg_catalog.string_agg(oid || ':' || rows, ',') || ',' FROM (",
+                tables!(),
+                ") counted WHERE rows > 0), ''), true), pg_catalog.current_setting('track_counts')"
             ),
             Self::Counts => concat!(
                 "SELECT oid::pg_catalog.text, name, rows::pg_catalog.text, pg_catalog.current_setting('track_counts') FROM ",
-                counted!()
+                changed!()
             ),
             Self::Proof => concat!(
                 "SELECT (SELECT CASE WHEN pg_catalog.count(*) = 0 THEN '0' ELSE 'changed ' || pg_catalog.min(name) END FROM ",
-                counted!(),
+                changed!(),
                 " AND pg_catalog.strpos(pg_catalog.current_setting('atone.counts'), ',' || oid || ':' || rows || ',') = 0)\
                  ::pg_catalog.int4"
             ),

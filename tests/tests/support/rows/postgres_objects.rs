@@ -69,7 +69,7 @@ pub fn sections() -> Vec<Section> {
                 row("unlogged table", "UPDATE u SET b = 9").on("CREATE UNLOGGED TABLE u (a int PRIMARY KEY, b int);\nINSERT INTO u VALUES (1, 1)"),
                 row("temporary table", "INSERT INTO mine VALUES (1)").after(&["CREATE TEMPORARY TABLE mine (id int PRIMARY KEY)"]),
                 row("foreign table", "UPDATE far SET v = 9").on("CREATE FOREIGN TABLE far (id int, name text, v int) SERVER loopback OPTIONS (schema_name '{schema}', table_name 't')"),
-                row("foreign table through a function", "SELECT bump()").on("CREATE FOREIGN TABLE far (id int, name text, v int) SERVER loopback OPTIONS (schema_name '{schema}', table_name 't');\nCREATE FUNCTION bump() RETURNS int LANGUAGE sql AS 'UPDATE far SET v = 9 WHERE id = 1 RETURNING 1'").limit(),
+                row("foreign table through a function", "SELECT bump()").on("CREATE FOREIGN TABLE far (id int, name text, v int) SERVER loopback OPTIONS (schema_name '{schema}', table_name 't');\nCREATE FUNCTION bump() RETURNS int LANGUAGE sql AS 'UPDATE far SET v = 9 WHERE id = 1 RETURNING 1'"),
                 row("catalogue table", "UPDATE pg_description SET description = 'x' WHERE objoid = 't'::regclass").on("COMMENT ON TABLE t IS 'before'").by_admin(),
             ],
         ),
