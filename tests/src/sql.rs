@@ -119,7 +119,8 @@ fn exact(column: &str, kind: &str) -> String {
         "binary" | "varbinary" | "tinyblob" | "blob" | "mediumblob" | "longblob" | "bit" => {
             format!("HEX({column})")
         }
-        "geometry" | "point" | "linestring" | "polygon" | "vector" => format!("HEX({column})"),
+        "geometry" | "point" | "linestring" | "polygon" | "multipoint" | "multilinestring"
+        | "multipolygon" | "geometrycollection" | "geomcollection" | "vector" => format!("HEX({column})"),
         _ => format!("CAST({column} AS CHAR)"),
     }
 }

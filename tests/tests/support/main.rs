@@ -16,7 +16,7 @@ use atone_tests::servers::Kind;
 use atone_tests::servers::binaries::workspace;
 use outcome::Outcome;
 use play::play_all;
-use rows::Section;
+use rows::{Form, Section};
 use servers::Servers;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -31,11 +31,10 @@ async fn the_page_is_what_the_servers_say() {
     );
     let [mysql_9, maria] = [("MySQL 9", outcomes.0), ("MariaDB", outcomes.1)];
     let [fifteen, eighteen] = [("PostgreSQL 15", outcomes.2), ("PostgreSQL 18", outcomes.3)];
-    let wrong = [(&mysql, &mysql_9), (&mysql, &maria), (&postgres, &fifteen), (&postgres, &eighteen)];
-    let wrong: Vec<String> = wrong
-        .iter()
-        .flat_map(|(sections, (server, outcomes))| wrong_ones(sections, server, outcomes))
-        .collect();
+    let all = [(&mysql, &mysql_9), (&mysql, &maria), (&postgres, &fifteen), (&postgres, &eighteen)];
+    let wrong = all.iter().flat_map(|(sections, (server, outcomes))| wrong_ones(sections, server, outcomes));
+    let nowhere = [nowhere(&mysql, [&mysql_9.1, &maria.1]), nowhere(&postgres, [&fifteen.1, &eighteen.1])];
+    let wrong: Vec<String> = wrong.chain(nowhere.concat()).collect();
     assert!(wrong.is_empty(), "{} outcomes are no answer:\n\n{}", wrong.len(), wrong.join("\n\n"));
     let page = page::render(&[(&mysql, [mysql_9, maria]), (&postgres, [fifteen, eighteen])]);
     compare(&page);
@@ -53,6 +52,20 @@ fn wrong_ones(sections: &[Section], server: &str, outcomes: &[Vec<Outcome>]) -> 
         })
     });
     wrong.collect()
+}
+
+/// Statements that neither server takes: the row is mistaken.
+fn nowhere(sections: &[Section], servers: [&Vec<Vec<Outcome>>; 2]) -> Vec<String> {
+    let rows = sections.iter().flat_map(|section| section.rows.iter().map(|row| (section.form, row)));
+    let rows = rows.zip(servers[0].iter().zip(servers[1]));
+    let mistaken = rows.filter_map(|((form, row), (first, second))| {
+        let ([Outcome::Absent(first)], [Outcome::Absent(second)]) = (&first[..], &second[..]) else {
+            return None;
+        };
+        let text = format!("{}: no server takes it:\n  {first}\n  {second}", row.title);
+        (form == Form::Statements).then_some(text)
+    });
+    mistaken.collect()
 }
 
 /// The page in the repository must be this one; with `ATONE_WRITE` it becomes it.

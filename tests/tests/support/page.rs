@@ -8,15 +8,19 @@ const HEAD: &str = "# What is supported
 
 Inside a global transaction every statement is captured, relayed or refused. This page was not written by hand: `tests/tests/support` plays every row on
 real servers, and `cargo test --test support` fails when the page is not what they say (`ATONE_WRITE=1 cargo test --test support` rewrites it).
-Outside a global transaction everything passes.
+Outside a global transaction everything passes. Statements are sent as text, each a local transaction of its own where no BEGIN stands.
 
 * **captured**: it changes rows; after `atone_rollback()` a dump of all tables is the same byte for byte as before, and after `atone_commit()` what was
   written is there.
 * **relayed**: it passes as it came, and changes no row and nothing else that a dump shows. What it changes besides (a setting of the session, the number of a
   sequence, an advisory lock) is undone by nobody, as without Atone.
-* **refused**: it fails with the error that stands here, after the word `atone: `, and nothing is changed. The server itself would take it.
+* **refused**: it fails with the error that stands here, after the word `atone: `, and nothing is changed. The server itself takes it, which is tried too, unless it
+  needs a file or would stop the server.
 * **not seen**: a limit of this version: it passes, and a rollback does not undo it.
 * **–**: the server itself does not take it.
+
+A type is tried with values from its edges, which stand in `tests/tests/support/rows`: as a column, each of them and NULL is changed, deleted and inserted; as the
+key, rows are changed, inserted and deleted. Where nothing else stands, that holds for all three.
 ";
 
 /// What two servers of one family said of their rows.

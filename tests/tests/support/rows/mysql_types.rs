@@ -9,6 +9,9 @@ const LAX: &str = "SET sql_mode = 'NO_AUTO_VALUE_ON_ZERO'";
 const TYPES: &[Type] = &[
     ty("TINYINT(1)", &["4", "-128", "1"], "0"),
     ty("INT", &["2147483647", "-1"], "7"),
+    ty("INT ZEROFILL", &["7", "0"], "8"),
+    ty("DECIMAL(5,2) ZEROFILL", &["7.5", "0"], "8"),
+    ty("DOUBLE(10,3)", &["7.125", "-0.5"], "8"),
     ty("BIGINT UNSIGNED", &["18446744073709551615", "9223372036854775808"], "7"),
     ty(
         "DECIMAL(65,30)",
@@ -39,6 +42,10 @@ const TYPES: &[Type] = &[
     ty("VARCHAR(64)", &["'a,b'", "'a;b'", "''''", "''", "'emoji 😀'", "'back\\\\slash'"], "'other'"),
     ty("VARCHAR(64) COLLATE utf8mb4_bin", &["'A'", "'a'", "'ä'"], "'other'"),
     ty("VARCHAR(9) CHARACTER SET latin1", &["_latin1 0xE9FF", "'x'"], "'other'"),
+    ty("VARCHAR(9) CHARACTER SET utf16", &["'é😀'", "''"], "'other'"),
+    ty("VARCHAR(9) CHARACTER SET sjis", &["_utf8mb4 'ソ表'", "'x'"], "'other'"),
+    ty("VARCHAR(9) CHARACTER SET utf8mb3", &["'é'", "'x '"], "'other'"),
+    ty("VARCHAR(9) CHARACTER SET ascii", &["'a'"], "'other'"),
     ty("TEXT", &["'long'", "''"], "'other'"),
     ty("LONGTEXT", &["REPEAT('😀', 10000)", "'x'"], "'other'"),
     ty("BINARY(16)", &["0x00", "0x2C3B5F3A00FF", "REPEAT(0xFF, 16)"], "0x01"),
@@ -51,6 +58,12 @@ const TYPES: &[Type] = &[
         "GEOMETRY",
         &["ST_GeomFromText('POINT(1 2)', 4326)", "ST_GeomFromText('LINESTRING(0 0, 1 1)')"],
         "ST_GeomFromText('POINT(0 0)')",
+    ),
+    ty("MULTIPOLYGON", &["ST_GeomFromText('MULTIPOLYGON(((0 0, 1 0, 1 1, 0 0)))')"], "NULL"),
+    ty(
+        "GEOMETRYCOLLECTION",
+        &["ST_GeomFromText('GEOMETRYCOLLECTION(POINT(1 2), LINESTRING(0 0, 1 1))')"],
+        "NULL",
     ),
     ty("POINT", &["ST_GeomFromText('POINT(1 2)')"], "ST_GeomFromText('POINT(0 0)')"),
     ty("UUID", &["'123e4567-e89b-12d3-a456-426655440000'"], "'00000000-0000-0000-0000-000000000001'"),

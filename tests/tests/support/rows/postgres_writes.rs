@@ -58,6 +58,7 @@ pub fn sections() -> Vec<Section> {
                 row("WITH a read before it", "WITH q AS (SELECT 2 AS n) UPDATE t SET v = n + 5 FROM q WHERE id = n"),
                 row("RETURNING", "UPDATE t AS x SET v = 9 RETURNING x.*, x.v + 1"),
                 row("RETURNING old and new", "UPDATE t SET v = 9 RETURNING old.v, new.v"),
+                row("RETURNING WITH names for old and new", "UPDATE t SET v = 9 RETURNING WITH (OLD AS o, NEW AS n) o.v, n.v"),
                 row("rows found by random()", "UPDATE t SET v = 9 WHERE random() < 2"),
                 row("rows found by a locking subquery", "UPDATE t SET v = 9 WHERE id = (SELECT id FROM t ORDER BY id LIMIT 1 FOR UPDATE SKIP LOCKED)"),
                 row("an element of an array", "UPDATE w SET a[2] = 9").on("CREATE TABLE w (id int PRIMARY KEY, a int[]);\nINSERT INTO w VALUES (1, '{1,2,3}')"),
