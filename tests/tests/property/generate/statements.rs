@@ -1,0 +1,241 @@
+//! Random statements that both dialects have, and the parts that those of one dialect are made of.
+
+use super::tables::{Column, Filled};
+use super::{Gen, Table};
+use crate::statement::Statement;
+use rand::Rng;
+
+#[derive(Clone, Copy)]
+enum Verb {
+    Insert,
+    InsertSelect,
+    Update,
+    Delete,
+    Select,
+    Special,
+}
+
+impl Gen<'_> {
+    /// One statement, or a few that belong together.
+    pub fn statements(&mut self) -> Vec<Statement> {
+        let table = self.pick(self.tables);
+        let verb = self.weighted(&[
+            (22, Verb::Insert),
+            (3, Verb::InsertSelect),
+            (32, Verb::Update),
+            (13, Verb::Delete),
+            (8, Verb::Select),
+            (22, Verb::Special),
+        ]);
+        match verb {
+            Verb::Insert => vec![self.insert(&table)],
+            Verb::InsertSelect => vec![self.insert_select(&table)],
+            Verb::Update => vec![self.update(&table)],
+            Verb::Delete => vec![self.delete(&table)],
+            Verb::Select => vec![self.select(&table)],
+            Verb::Special => self.dialect.special(self, &table),
+        }
+    }
+
+    fn insert(&mut self, table: &Table) -> Statement {
+        let count = self.weighted(&[(6, 1), (2, 2), (1, 4)]);
+        let (columns, values) = self.insert_parts(table, count, true);
+        let tail = self.returning("INSERT", table);
+        let template = if columns == "()" && self.chance(70) {
+            format!("INSERT INTO {} {}{tail}", table.name, self.dialect.no_columns())
+        } else if columns == "()" {
+            let all: Vec<&str> = table.columns.iter().map(|_| "DEFAULT").collect();
+            format!("INSERT INTO {} VALUES ({}){tail}", table.name, all.join(", "))
+        } else {
+            format!("INSERT INTO {} {columns} VALUES {values}{tail}", table.name)
+        };
+        self.finish(if count == 1 { "insert" } else { "insert many" }, template)
+    }
+
+    /// The column list and the rows of an INSERT.
+    pub fn insert_parts(&mut self, table: &Table, count: usize, loose: bool) -> (String, String) {
+        let mut columns = Vec::new();
+        for (place, column) in table.columns.iter().enumerate() {
+            let taken = match column.filled {
+                Filled::Given if table.key.contains(&place) => !loose || self.chance(98),
+                Filled::Given if column.not_null => self.chance(97),
+                Filled::Given => self.chance(75),
+                Filled::CountedOrGiven => self.chance(25),
+                Filled::Counted => loose && self.chance(3),
+                Filled::Generated => loose && self.chance(1),
+            };
+            if taken {
+                columns.push((place, column.clone()));
+            }
+        }
+        let names: Vec<&str> = columns.iter().map(|(_, column)| column.name.as_str()).collect();
+        let list = format!("({})", names.join(", "));
+        let mut rows = Vec::new();
+        for _ in 0..count {
+            let key = if self.chance(if loose { 50 } else { 95 }) { Some(self.pick(&table.pool)) } else { None };
+            let values: Vec<String> = columns
+                .iter()
+                .map(|(place, column)| match (&key, table.key.iter().position(|of| of == place)) {
+                    (Some(key), Some(part)) => self.place(column.of, Some(&key[part]), true),
+                    _ => self.given(column, loose),
+                })
+                .collect();
+            rows.push(format!("({})", values.join(", ")));
+        }
+        (list, rows.join(", "))
+    }
+
+    fn given(&mut self, column: &Column, loose: bool) -> String {
+        if !column.points_at.is_empty() && self.chance(95) {
+            // Those that were given first are likely there.
+            let place = self.rng.random_range(0..column.points_at.len().min(5));
+            let text = Some(column.points_at[place].as_str()).filter(|_| self.chance(60));
+            return self.place(column.of, text, true);
+        }
+        let null = if !column.not_null { 15 } else if loose { 1 } else { 0 };
+        if self.chance(null) {
+            return self.place(column.of, None, true);
+        }
+        if loose && (column.filled == Filled::Generated || self.chance(5)) {
+            return "DEFAULT".to_owned();
+        }
+        self.any(column.of, true)
+    }
+
+    fn insert_select(&mut self, table: &Table) -> Statement {
+        let (mut names, mut values) = (Vec::new(), Vec::new());
+        for place in table.settable() {
+            let column = &table.columns[place];
+            names.push(column.name.clone());
+            let fresh = table.key.contains(&place) || table.unique == Some(place) || self.chance(30);
+            values.push(if fresh { self.any(column.of, false) } else { column.name.clone() });
+        }
+        if names.is_empty() {
+            return self.insert(table);
+        }
+        let condition = self.condition(table, "");
+        let order: Vec<String> = table.key_columns().into_iter().map(|column| column.name).collect();
+        let order = if order.is_empty() { String::new() } else { format!(" ORDER BY {}", order.join(", ")) };
+        let (names, values, tail) = (names.join(", "), values.join(", "), self.returning("INSERT", table));
+        let template = format!(
+            "INSERT INTO {} ({names}) SELECT {values} FROM {} WHERE {condition}{order}{tail}",
+            table.name, table.name
+        );
+        self.finish("insert select", template)
+    }
+
+    fn update(&mut self, table: &Table) -> Statement {
+        let moves = self.chance(10);
+        let (set, whom) = (self.assignments(table, "", moves), self.condition(table, ""));
+        let tail = self.returning("UPDATE", table);
+        let fleeting = self.chance(4);
+        let also = if fleeting { format!(" AND {}", self.dialect.fleeting()) } else { String::new() };
+        let template = format!("UPDATE {} SET {set} WHERE ({whom}){also}{tail}", table.name);
+        let mut statement = self.finish(if moves { "update key" } else { "update" }, template);
+        statement.fleeting = fleeting;
+        statement
+    }
+
+    fn delete(&mut self, table: &Table) -> Statement {
+        let whom = self.condition(table, "");
+        let tail = self.returning("DELETE", table);
+        self.finish("delete", format!("DELETE FROM {} WHERE {whom}{tail}", table.name))
+    }
+
+    fn select(&mut self, table: &Table) -> Statement {
+        let whom = self.condition(table, "");
+        let tail = self.pick(&["", "", " FOR UPDATE"]);
+        self.finish("select", format!("SELECT * FROM {} WHERE {whom}{tail}", table.name))
+    }
+
+    fn returning(&mut self, verb: &str, table: &Table) -> String {
+        let Some(word) = self.dialect.returning(verb).filter(|_| self.chance(35)) else { return String::new() };
+        let column = self.pick(&table.columns).name;
+        format!(" {word} {}", self.pick(&["*".to_owned(), column.clone(), format!("{column} AS x, 1 + 1")]))
+    }
+
+    /// What comes after SET; columns on the right are written with this in front. `moves` sets a key's column, too.
+    pub fn assignments(&mut self, table: &Table, before: &str, moves: bool) -> String {
+        let mut places = table.settable();
+        places.retain(|place| !table.key.contains(place));
+        let mut chosen: Vec<usize> = Vec::new();
+        for _ in 0..self.rng.random_range(1..=3) {
+            if !places.is_empty() {
+                chosen.push(places.swap_remove(self.rng.random_range(0..places.len())));
+            }
+        }
+        if (moves || chosen.is_empty()) && !table.key.is_empty() {
+            chosen.push(self.pick(&table.key));
+        }
+        if chosen.is_empty() {
+            chosen.push(0);
+        }
+        let set = chosen.into_iter().map(|place| {
+            let column = &table.columns[place];
+            format!("{} = {}", column.name, self.expression(column, before))
+        });
+        set.collect::<Vec<_>>().join(", ")
+    }
+
+    /// What a column may be set to.
+    pub fn expression(&mut self, column: &Column, before: &str) -> String {
+        let own = format!("{before}{}", column.name);
+        let forms = self.dialect.expressions(column.of.family);
+        match self.rng.random_range(0..100) {
+            0..55 => self.given(column, true),
+            55..60 => "DEFAULT".to_owned(),
+            60..68 => own,
+            68..75 if !column.not_null => self.place(column.of, None, true),
+            _ if forms.is_empty() => self.any(column.of, true),
+            _ => self.pick(forms).replace('@', &own),
+        }
+    }
+
+    /// Which rows: mostly one by its key, now and then all.
+    pub fn condition(&mut self, table: &Table, before: &str) -> String {
+        match self.rng.random_range(0..100) {
+            0..45 => self.one_row(table, before),
+            45..55 => self.some_rows(table, before),
+            55..60 => "1 = 1".to_owned(),
+            60..70 => format!("NOT ({})", self.simple(table, before)),
+            70..78 => format!("{} AND {}", self.simple(table, before), self.simple(table, before)),
+            78..84 => format!("{} OR {}", self.one_row(table, before), self.simple(table, before)),
+            _ => self.simple(table, before),
+        }
+    }
+
+    /// Likely one row, by the key.
+    pub fn one_row(&mut self, table: &Table, before: &str) -> String {
+        let columns = table.key_columns();
+        if columns.is_empty() {
+            return self.simple(table, before);
+        }
+        let key = self.pick(&table.pool);
+        let parts: Vec<String> = columns
+            .iter()
+            .zip(&key)
+            .map(|(column, text)| format!("{before}{} = {}", column.name, self.place(column.of, Some(text), false)))
+            .collect();
+        parts.join(" AND ")
+    }
+
+    fn some_rows(&mut self, table: &Table, before: &str) -> String {
+        let columns = table.key_columns();
+        if columns.is_empty() {
+            return "1 = 1".to_owned();
+        }
+        let column = self.pick(&columns);
+        let values = [self.any(column.of, false), self.any(column.of, false), self.any(column.of, false)];
+        format!("{before}{} IN ({})", column.name, values.join(", "))
+    }
+
+    fn simple(&mut self, table: &Table, before: &str) -> String {
+        let column = self.pick(&table.columns);
+        let own = format!("{before}{}", column.name);
+        let forms = self.dialect.conditions(column.of.family);
+        if forms.is_empty() || column.filled == Filled::Generated || self.chance(35) {
+            return format!("{own} {}", self.pick(&["IS NULL", "IS NOT NULL"]));
+        }
+        self.pick(forms).replace('@', &own)
+    }
+}
