@@ -100,7 +100,17 @@ impl Tx {
         on!(&mut self.side, tx => tx.take(step).await)
     }
 
-    /// Does a row of the referencing table point at this row? One is locked, if so.
+    /// After a delete was refused because of a foreign key: if that is because the row points at itself, and no other row
+    /// points at it, deletes it after all. Whether it did.
+    pub async fn delete_pointing_at_itself(
+        &mut self,
+        entry: &Entry,
+        step: &Step<'_>,
+    ) -> Result<bool, BackendError> {
+        on!(&mut self.side, tx => tx.delete_pointing_at_itself(entry, step).await)
+    }
+
+    /// Does another row of the referencing table point at this row? One is locked, if so.
     pub async fn has_child(
         &mut self,
         entry: &Entry,

@@ -132,6 +132,9 @@ impl Undo<'_> {
                 match self.tx.take(step).await {
                     Ok(()) => {}
                     Err(error) if error.may_pass_later() => {
+                        if self.delete_pointing_at_itself(record, entries, step).await? {
+                            continue;
+                        }
                         waiting.extend(&step.rows);
                         later.push(*step);
                         refusal = Some(error);
@@ -203,6 +206,17 @@ impl Undo<'_> {
             }
         }
         Ok(current)
+    }
+
+    /// InnoDB keeps a row that points at itself.
+    async fn delete_pointing_at_itself(
+        &mut self,
+        record: &UndoRecord,
+        entries: &[Arc<Entry>],
+        step: &Step<'_>,
+    ) -> Result<bool, Stop> {
+        let Some(touched) = step.rows.last().and_then(|row| record.rows.get(*row)) else { return Ok(false) };
+        Ok(self.tx.delete_pointing_at_itself(&entries[touched.table as usize], step).await?)
     }
 
     /// Deleting or moving a row that others have come to point at would delete or change theirs. Our own are gone by now.

@@ -284,7 +284,8 @@ impl Session {
         let found_rows = self.backside.capabilities & FOUND_ROWS != 0;
         let written = match plan.write.verb {
             Verb::Update if found_rows => ok.affected,
-            Verb::Update => ok.matched().unwrap_or(u64::MAX),
+            // MariaDB says nothing more where it knows beforehand that no row matches, as with LIMIT 0.
+            Verb::Update => ok.matched().unwrap_or(if ok.affected == 0 { 0 } else { u64::MAX }),
             Verb::Insert | Verb::Delete => ok.affected,
         };
         let expected = match plan.write.verb {

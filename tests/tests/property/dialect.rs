@@ -33,7 +33,7 @@ pub trait Dialect: Send + Sync {
     fn numbered(&self) -> &'static [Numbered];
 
     /// Definitions of a generated column from another one, `@`.
-    fn generated(&self, family: Family) -> &'static [&'static str];
+    fn generated(&self, of: &Type) -> &'static [&'static str];
 
     /// What a column of a family, `@`, may be set to.
     fn expressions(&self, family: Family) -> &'static [&'static str];

@@ -52,9 +52,10 @@ impl Dialect for Postgres {
         NUMBERED
     }
 
-    fn generated(&self, family: Family) -> &'static [&'static str] {
-        match family {
-            Family::Int if self.newest => {
+    fn generated(&self, of: &Type) -> &'static [&'static str] {
+        match of.family {
+            // A virtual column takes no types of one's own.
+            Family::Int if self.newest && of.sql != "posint" => {
                 &["bigint GENERATED ALWAYS AS (@ % 7) STORED", "bigint GENERATED ALWAYS AS (@ % 5) VIRTUAL"]
             }
             Family::Int => &["bigint GENERATED ALWAYS AS (@ % 7) STORED"],

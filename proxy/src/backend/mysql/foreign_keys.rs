@@ -1,4 +1,4 @@
-//! Foreign keys of other tables that point at a table and change rows there on their own.
+//! Foreign keys that point at a table, and those of them that change rows on their own.
 //!
 //! MySQL is asked through its dictionary's views. MariaDB opens every table of every schema for the same views (and
 //! has been seen to die of it), so that InnoDB's own dictionary is read there.
@@ -11,8 +11,18 @@ use std::collections::BTreeMap;
 const ON_DELETE: u32 = 1 | 2;
 const ON_UPDATE: u32 = 4 | 8;
 
-/// Those that point at this table.
+/// Those that point at this table and change rows on their own.
 pub(super) async fn cascades(
+    conn: &mut Conn,
+    mariadb: bool,
+    named: (&str, &str),
+) -> Result<Vec<Reference>, mysql_async::Error> {
+    let all = references(conn, mariadb, named).await?;
+    Ok(all.into_iter().filter(|r| r.on_delete || r.on_update).collect())
+}
+
+/// All that point at this table.
+pub(super) async fn references(
     conn: &mut Conn,
     mariadb: bool,
     named: (&str, &str),
@@ -43,7 +53,7 @@ async fn of_dictionary(conn: &mut Conn, named: (&str, &str)) -> Result<Vec<Refer
         });
         reference.columns.push((column, referenced));
     }
-    Ok(found.into_values().filter(|r| r.on_delete || r.on_update).collect())
+    Ok(found.into_values().collect())
 }
 
 async fn of_innodb(
@@ -56,7 +66,7 @@ async fn of_innodb(
     let wanted = (schema.to_owned(), table.to_owned());
     let mut found = Vec::new();
     for (id, child, parent, rules) in keys {
-        if rules & (ON_DELETE | ON_UPDATE) == 0 || two_names(&parent) != Some(wanted.clone()) {
+        if two_names(&parent) != Some(wanted.clone()) {
             continue;
         }
         let columns: Vec<(String, String)> = conn

@@ -204,6 +204,11 @@ impl Tx {
         Ok(!self.session.query(&query, &params).await?.is_empty())
     }
 
+    pub async fn delete_pointing_at_itself(&mut self, _: &Entry, _: &Step<'_>) -> Result<bool, BackendError> {
+        // To PostgreSQL it is a row like others.
+        Ok(false)
+    }
+
     pub async fn commit(mut self) -> Result<(), BackendError> {
         self.session.end("COMMIT").await
     }
@@ -213,14 +218,23 @@ impl Tx {
     }
 }
 
-/// Finds a row of a child table that points at a row, and locks it; and the columns that are its parameters.
+/// Finds a row of a child table, other than the row itself, that points at a row, and locks it; and the columns that are
+/// its parameters.
 fn children(table: &Table, reference: &Reference) -> Option<(String, Vec<usize>)> {
-    let (mut conditions, mut columns) = (Vec::new(), Vec::new());
-    for (child, parent) in &reference.columns {
-        let at = table.column(parent)?;
+    let mut columns = Vec::new();
+    let mut is = |name: &str, at: usize| {
         let ColumnKind::Postgres(kind) = &table.columns[at].kind else { return None };
         columns.push(at);
-        conditions.push(format!("{} = ${}::{kind}", quote(child), columns.len()));
+        Some(format!("{} = ${}::{kind}", quote(name), columns.len()))
+    };
+    let mut conditions = Vec::new();
+    for (child, parent) in &reference.columns {
+        conditions.push(is(child, table.column(parent)?)?);
+    }
+    if (&reference.child.0, &reference.child.1) == (&table.schema, &table.name) {
+        let own = table.key.parts.iter().map(|part| is(&table.columns[part.column].name, part.column));
+        let key: Option<Vec<String>> = own.collect();
+        conditions.push(format!("NOT ({})", key?.join(" AND ")));
     }
     let (schema, name) = &reference.child;
     let conditions = conditions.join(" AND ");

@@ -88,7 +88,7 @@ enum Shape {
 
 const NAMES: &[&str] = &[
     "plain", "Mixed", "order", "two words", "a`b", "größe", "it's", "semi;colon", "da--sh", "what?", "dollar$1",
-    "per%cent", "say \"x\"", "select", "UPPER", "back\\slash", "名前", "/*c*/", "@at", ":colon", "n", "v", "x1", "long_name_of_a_column",
+    "per%cent", "say \"x\"", "select", "UPPER", "back\\slash", "名前", "/*c*/", "@at", "colon:", "n", "v", "x1", "long_name_of_a_column",
 ];
 
 /// Up to three tables; a later one may point at an earlier one.
@@ -194,7 +194,7 @@ fn plain(r#gen: &mut Gen, name: &str, shape: Shape) -> Column {
 fn generated(r#gen: &mut Gen, name: &str, table: &Table) -> Option<Column> {
     let from: Vec<Column> = table.columns.iter().filter(|column| column.filled == Filled::Given).cloned().collect();
     let from = if from.is_empty() { return None } else { r#gen.pick(&from) };
-    let forms = r#gen.dialect.generated(from.of.family);
+    let forms = r#gen.dialect.generated(from.of);
     let definition = if forms.is_empty() { return None } else { r#gen.pick(forms) };
     let definition = definition.replace('@', &from.name);
     let name = r#gen.dialect.quoted(name);

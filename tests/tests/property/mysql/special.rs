@@ -23,8 +23,17 @@ pub fn special(r#gen: &mut Gen, table: &Table, maria: bool) -> Vec<Statement> {
     ]);
     let template = match form {
         "insert set" => {
-            let set = r#gen.assignments(table, "", true);
-            format!("INSERT INTO {name} SET {set}")
+            let mut set = Vec::new();
+            for place in table.settable() {
+                let column = &table.columns[place];
+                if table.key.contains(&place) || column.not_null || r#gen.chance(60) {
+                    set.push(format!("{} = {}", column.name, r#gen.any(column.of, true)));
+                }
+            }
+            if set.is_empty() {
+                return Vec::new();
+            }
+            format!("INSERT INTO {name} SET {}", set.join(", "))
         }
         "update limit" => {
             let (set, whom) = (r#gen.assignments(table, "", false), r#gen.condition(table, ""));
