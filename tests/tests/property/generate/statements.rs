@@ -3,6 +3,7 @@
 use super::tables::{Column, Filled};
 use super::{Gen, Table};
 use crate::statement::Statement;
+use crate::types::Family;
 use rand::Rng;
 
 #[derive(Clone, Copy)]
@@ -72,11 +73,16 @@ impl Gen<'_> {
         let list = format!("({})", names.join(", "));
         let mut rows = Vec::new();
         for _ in 0..count {
-            let key = if self.chance(if loose { 50 } else { 95 }) { Some(self.pick(&table.pool)) } else { None };
+            let key = if self.chance(if loose { 35 } else { 95 }) { Some(self.pick(&table.pool)) } else { None };
             let values: Vec<String> = columns
                 .iter()
                 .map(|(place, column)| match (&key, table.key.iter().position(|of| of == place)) {
                     (Some(key), Some(part)) => self.place(column.of, Some(&key[part]), true),
+                    // Likely one that is not there.
+                    (None, Some(_)) if column.of.family == Family::Int && self.chance(75) => {
+                        let fresh = self.rng.random_range(13..120).to_string();
+                        self.place(column.of, Some(&fresh), true)
+                    }
                     _ => self.given(column, loose),
                 })
                 .collect();

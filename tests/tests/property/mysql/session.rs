@@ -30,11 +30,19 @@ pub async fn run(conn: &mut Conn, statement: &Statement) -> Result<Told, Failure
             ))
         }
         Err(mysql_async::Error::Server(error)) => {
-            Answer::error(format!("{} {}", error.code, error.state), error.message)
+            Answer::error(format!("{} {}", error.code, error.state), without_row(error.message))
         }
         Err(other) => return Err(Failure::new(format!("{}: {other}", statement.text()))),
     };
     Ok(Told { answer, state: ' ' })
+}
+
+/// Which row comes first is up to the server's plan, which is another one for a statement that is run on keys.
+fn without_row(sentence: String) -> String {
+    match sentence.rsplit_once(" at row ") {
+        Some((before, _)) => format!("{before} at row …"),
+        None => sentence,
+    }
 }
 
 fn value(param: Param) -> Value {
