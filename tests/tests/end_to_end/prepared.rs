@@ -69,6 +69,33 @@ async fn bytes_bound_as_strings() {
     }
 }
 
+/// As a literal MySQL does not compare it with a date, as a parameter it does.
+#[tokio::test]
+async fn dates_that_are_none() {
+    let tables = "CREATE TABLE d (at DATE PRIMARY KEY, v INT);
+        INSERT INTO d VALUES ('2024-02-29', 1);\n";
+    let room = room("dates", tables).await;
+    for kind in Kind::ALL {
+        let before = room.dump(kind).await;
+        let (mut conn, mut direct) = (room.app(kind).await, room.direct(kind).await);
+        for date in ["0000-00-00", "2024-00-10", "2024-02-31"] {
+            for statement in ["UPDATE d SET v = 2 WHERE at = ?", "DELETE FROM d WHERE at = ? LIMIT 1"] {
+                sql::begin(&mut conn).await.unwrap();
+                let through = conn.exec_drop(statement, (date,)).await;
+                let right = direct.exec_drop(statement, (date,)).await;
+                assert_eq!(sql::errno(&through), sql::errno(&right), "{kind:?} {statement} {date}: {through:?}");
+                let text = statement.replace('?', &format!("'{date}'"));
+                let (through, right) =
+                    (sql::error_of(&mut conn, &text).await, sql::error_of(&mut direct, &text).await);
+                assert_eq!(through, right, "{kind:?} {text}");
+                conn.exec_drop("UPDATE d SET v = v + 1 WHERE at = ?", ("2024-02-29",)).await.unwrap();
+                assert_eq!(sql::rollback(&mut conn).await.unwrap(), "rolled_back");
+                assert_eq!(room.dump(kind).await, before, "{kind:?} {statement}");
+            }
+        }
+    }
+}
+
 #[tokio::test]
 async fn one_statement_inside_and_outside() {
     let room = room("inside_outside", TABLES).await;

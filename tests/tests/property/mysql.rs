@@ -32,7 +32,7 @@ impl Dialect for MySql {
         types::BOTH.iter().chain(if self.maria { types::MARIADB } else { types::MYSQL }).collect()
     }
 
-    fn value(&self, of: &Type, text: Option<&str>, assigned: bool) -> Value {
+    fn value(&self, of: &Type, text: Option<&str>, _: bool) -> Value {
         let Some(text) = text else {
             return Value { sql: "NULL".to_owned(), place: "?".to_owned(), param: Param::Null };
         };
@@ -51,11 +51,7 @@ impl Dialect for MySql {
             Family::Shape => (format!("ST_GeomFromText({})", literal(text)), "ST_GeomFromText(?)", characters),
             Family::Text | Family::Json | Family::Array | Family::Other => (literal(text), "?", characters),
         };
-        // A limit that is known: MySQL compares a date with a parameter that is no date, but not with a literal, which a
-        // parameter is in the query for the image. There the statement fails with 1525.
-        let is_no_date = of.family == Family::Other && text.contains("-00") && !text.contains("-00-00-00");
-        let place = if is_no_date && !assigned { &sql } else { place };
-        Value { place: place.to_owned(), sql, param }
+        Value { sql, place: place.to_owned(), param }
     }
 
     fn numbered(&self) -> &'static [Numbered] {

@@ -22,7 +22,7 @@ pub enum Param {
 pub struct Value {
     /// Within the text.
     pub sql: String,
-    /// What stands for it in the text of a prepared statement; `?` is the place, and without one it is not bound.
+    /// What stands for it in the text of a prepared statement; `?` is the place.
     pub place: String,
     /// What is bound there.
     pub param: Param,
@@ -66,9 +66,6 @@ impl Statement {
     pub fn bound(&self, place: impl Fn(usize) -> String) -> (String, Vec<Param>) {
         let mut params = Vec::new();
         let text = self.fill(|value| {
-            if !value.place.contains('?') {
-                return value.place.clone();
-            }
             params.push(value.param.clone());
             value.place.replacen('?', &place(params.len()), 1)
         });
