@@ -30,7 +30,10 @@ impl Tally {
         match answer {
             Answer::Done(0, _) => count.idle += 1,
             Answer::Done(..) => count.captured += 1,
-            Answer::Failed(..) => count.failed += 1,
+            Answer::Failed(code, _) => {
+                count.failed += 1;
+                *self.why.entry(format!("{} failed: {code}", statement.kind)).or_default() += 1;
+            }
             Answer::Refused(why) => {
                 count.refused += 1;
                 *self.why.entry(format!("{}: {}", statement.kind, without_names(why))).or_default() += 1;

@@ -22,7 +22,7 @@ impl Gen<'_> {
         let table = self.pick(self.tables);
         let verb = self.weighted(&[
             (22, Verb::Insert),
-            (3, Verb::InsertSelect),
+            (2, Verb::InsertSelect),
             (32, Verb::Update),
             (13, Verb::Delete),
             (8, Verb::Select),
