@@ -63,7 +63,9 @@ impl Param {
 fn is_proper(bytes: &[u8], charset: &str) -> bool {
     match charset {
         "utf8mb4" => std::str::from_utf8(bytes).is_ok(),
-        "utf8" | "utf8mb3" => std::str::from_utf8(bytes).is_ok_and(|text| text.chars().all(|c| c < '\u{10000}')),
+        "utf8" | "utf8mb3" => {
+            std::str::from_utf8(bytes).is_ok_and(|text| text.chars().all(|c| c < '\u{10000}'))
+        }
         _ => true,
     }
 }

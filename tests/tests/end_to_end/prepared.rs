@@ -62,7 +62,9 @@ async fn bytes_bound_as_strings() {
             assert_eq!(conn.affected_rows(), 1, "{kind:?}, {names}");
             let key = vec![0xf0_u8, 0x9f, 0x98, 0x80];
             conn.exec_drop("INSERT INTO k VALUES (?, ?, ?)", (key, vec![0xfe_u8], 9)).await.unwrap();
-            conn.exec_drop("INSERT INTO k VALUES (?, ?, ?)", (vec![0xfd_u8], vec![0xfe_u8], 9)).await.unwrap();
+            conn.exec_drop("INSERT INTO k VALUES (?, ?, ?)", (vec![0xfd_u8], vec![0xfe_u8], 9))
+                .await
+                .unwrap();
             assert_eq!(sql::rollback(&mut conn).await.unwrap(), "rolled_back", "{kind:?}, {names}");
             assert_eq!(room.dump(kind).await, before, "{kind:?}, {names}");
         }
@@ -83,7 +85,11 @@ async fn dates_that_are_none() {
                 sql::begin(&mut conn).await.unwrap();
                 let through = conn.exec_drop(statement, (date,)).await;
                 let right = direct.exec_drop(statement, (date,)).await;
-                assert_eq!(sql::errno(&through), sql::errno(&right), "{kind:?} {statement} {date}: {through:?}");
+                assert_eq!(
+                    sql::errno(&through),
+                    sql::errno(&right),
+                    "{kind:?} {statement} {date}: {through:?}"
+                );
                 let text = statement.replace('?', &format!("'{date}'"));
                 let (through, right) =
                     (sql::error_of(&mut conn, &text).await, sql::error_of(&mut direct, &text).await);

@@ -206,13 +206,15 @@ async fn rows_under_children_of_any_name() {
         INSERT INTO `größe` VALUES (1, 1);
         CREATE TABLE `enfant à\"名\"/b-c` (id INT PRIMARY KEY, pid INT, FOREIGN KEY (pid) REFERENCES `größe` (id) ON DELETE CASCADE);
         INSERT INTO `enfant à\"名\"/b-c` VALUES (1, 1);\n";
-    let statements = ["INSERT INTO `größe` VALUES (2, 2), (3, 3)", "INSERT INTO `enfant à\"名\"/b-c` VALUES (2, 2)"];
+    let statements =
+        ["INSERT INTO `größe` VALUES (2, 2), (3, 3)", "INSERT INTO `enfant à\"名\"/b-c` VALUES (2, 2)"];
     check("children_names", tables, &statements).await;
 }
 
 #[tokio::test]
 async fn updates_that_surely_match_nothing() {
-    let tables = "CREATE TABLE t (id INT PRIMARY KEY, v INT NOT NULL); INSERT INTO t VALUES (1, 1), (2, 2);\n";
+    let tables =
+        "CREATE TABLE t (id INT PRIMARY KEY, v INT NOT NULL); INSERT INTO t VALUES (1, 1), (2, 2);\n";
     let tables = tables.replace("; INSERT", ";\nINSERT");
     let statements = [
         "UPDATE t SET v = 5 LIMIT 0",

@@ -52,9 +52,13 @@ async fn undone(case: &Case, schema: &str, checked: &mut Checked) -> Result<(), 
     app.run(&Statement::plain("control", "ROLLBACK")).await?;
     let answer = app.one("SELECT atone_rollback()").await?;
     let status = stage.finished(&xid).await;
-    let status = status.map_err(|why| Finding::new("a rollback that does not end", format!("{why}\n{log}")))?;
+    let status =
+        status.map_err(|why| Finding::new("a rollback that does not end", format!("{why}\n{log}")))?;
     if (answer.as_str(), status.as_str()) != ("rolled_back", "rolled_back") {
-        return Err(Finding::new("a rollback that is none", format!("answered {answer}, is {status}\n{log}")));
+        return Err(Finding::new(
+            "a rollback that is none",
+            format!("answered {answer}, is {status}\n{log}"),
+        ));
     }
     let after = stage.dump(case.kind, schema).await?;
     same("a rollback that leaves something", "before", &before, "rolled back", &after, &log)
@@ -162,5 +166,8 @@ fn same(
         let lines = of.lines().filter(|line| !not.lines().any(|other| other == *line));
         lines.map(|line| format!("    {line}\n")).collect::<String>()
     };
-    Err(Finding::new(sort, format!("  only {left}:\n{}  only {right}:\n{}{log}", only(one, other), only(other, one))))
+    Err(Finding::new(
+        sort,
+        format!("  only {left}:\n{}  only {right}:\n{}{log}", only(one, other), only(other, one)),
+    ))
 }

@@ -48,7 +48,9 @@ impl Dialect for MySql {
             Family::Float => (text.to_owned(), "?", Param::Double(text.parse().expect("a number"))),
             Family::Binary if text.is_empty() => ("''".to_owned(), "?", Param::Bytes(Vec::new())),
             Family::Binary => (format!("x'{text}'"), "?", Param::Bytes(bytes(text))),
-            Family::Shape => (format!("ST_GeomFromText({})", literal(text)), "ST_GeomFromText(?)", characters),
+            Family::Shape => {
+                (format!("ST_GeomFromText({})", literal(text)), "ST_GeomFromText(?)", characters)
+            }
             Family::Text | Family::Json | Family::Array | Family::Other => (literal(text), "?", characters),
         };
         Value { sql, place: place.to_owned(), param }

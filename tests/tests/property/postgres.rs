@@ -67,11 +67,15 @@ impl Dialect for Postgres {
 
     fn expressions(&self, family: Family) -> &'static [&'static str] {
         match family {
-            Family::Int => &["@ + 1", "-@", "@ * 3", "coalesce(@, 0) + 1", "CASE WHEN @ > 3 THEN 1 ELSE 2 END"],
+            Family::Int => {
+                &["@ + 1", "-@", "@ * 3", "coalesce(@, 0) + 1", "CASE WHEN @ > 3 THEN 1 ELSE 2 END"]
+            }
             Family::Number | Family::Float => &["@ + 1", "-@", "@ / 3", "coalesce(@, 7.5)"],
             Family::Text => &["@ || 'x'", "upper(@)", "reverse(@)", "left(@, 1)"],
             Family::Binary => &["@ || '\\x00'", "substr(@, 1, 1)"],
-            Family::Json => &["jsonb_build_array(@, 1)", "jsonb_build_object('k', @)", "jsonb_set(@, '{n}', '1')"],
+            Family::Json => {
+                &["jsonb_build_array(@, 1)", "jsonb_build_object('k', @)", "jsonb_set(@, '{n}', '1')"]
+            }
             Family::Array => &["@ || @", "@[1:1]"],
             Family::Bits | Family::Shape | Family::Other => &[],
         }
@@ -94,7 +98,9 @@ impl Dialect for Postgres {
     }
 
     fn partitioned(&self, table: &str, column: &str) -> (String, Vec<String>) {
-        let part = |number: u32| self.quoted(&format!("part {number} of {}", table.trim_matches('"').replace("\"\"", "\"")));
+        let part = |number: u32| {
+            self.quoted(&format!("part {number} of {}", table.trim_matches('"').replace("\"\"", "\"")))
+        };
         let low = format!("CREATE TABLE {} PARTITION OF {table} FOR VALUES FROM (MINVALUE) TO (5)", part(1));
         let high = format!("CREATE TABLE {} PARTITION OF {table} FOR VALUES FROM (5) TO (MAXVALUE)", part(2));
         (format!(" PARTITION BY RANGE ({column})"), vec![low, high])

@@ -62,10 +62,17 @@ pub enum Session {
 
 impl Session {
     /// One of the application's, with these settings, to this schema.
-    pub async fn open(kind: Kind, schema: &str, settings: &[String], through_the_proxy: bool) -> Result<Self> {
+    pub async fn open(
+        kind: Kind,
+        schema: &str,
+        settings: &[String],
+        through_the_proxy: bool,
+    ) -> Result<Self> {
         let port = Stage::shared().port(kind, through_the_proxy);
         let mut session = match kind {
-            Kind::MySql | Kind::Maria => Self::MySql(Box::new(atone_tests::sql::connect_app(port, schema).await?)),
+            Kind::MySql | Kind::Maria => {
+                Self::MySql(Box::new(atone_tests::sql::connect_app(port, schema).await?))
+            }
             Kind::Pg15 | Kind::Pg18 => Self::Postgres(postgres::open(port, schema).await?),
         };
         for setting in settings {
@@ -82,7 +89,9 @@ impl Session {
                 Self::Postgres(raw) => postgres::run(raw, statement).await,
             }
         };
-        tokio::time::timeout(wait::PATIENCE, told).await.or_fail(format!("no answer to {}", statement.text()))?
+        tokio::time::timeout(wait::PATIENCE, told)
+            .await
+            .or_fail(format!("no answer to {}", statement.text()))?
     }
 
     /// The single value that a statement of ours answers.

@@ -61,7 +61,7 @@ impl Gen<'_> {
                 Filled::Given if table.key.contains(&place) => !loose || self.chance(98),
                 Filled::Given if column.not_null => self.chance(97),
                 Filled::Given => self.chance(75),
-                Filled::CountedOrGiven => self.chance(25),
+                Filled::CountedOrGiven => loose && self.chance(18),
                 Filled::Counted => loose && self.chance(3),
                 Filled::Generated => loose && self.chance(1),
             };
@@ -73,15 +73,14 @@ impl Gen<'_> {
         let list = format!("({})", names.join(", "));
         let mut rows = Vec::new();
         for _ in 0..count {
-            let key = if self.chance(if loose { 35 } else { 95 }) { Some(self.pick(&table.pool)) } else { None };
+            let key =
+                if self.chance(if loose { 35 } else { 95 }) { Some(self.pick(&table.pool)) } else { None };
             let values: Vec<String> = columns
                 .iter()
                 .map(|(place, column)| match (&key, table.key.iter().position(|of| of == place)) {
                     (Some(key), Some(part)) => self.place(column.of, Some(&key[part]), true),
-                    // Likely one that is not there.
-                    (None, Some(_)) if column.of.family == Family::Int && self.chance(75) => {
-                        let fresh = self.rng.random_range(13..120).to_string();
-                        self.place(column.of, Some(&fresh), true)
+                    (_, part) if (part.is_some() || table.unique == Some(*place)) && self.chance(75) => {
+                        self.fresh(column)
                     }
                     _ => self.given(column, loose),
                 })
@@ -91,6 +90,17 @@ impl Gen<'_> {
         (list, rows.join(", "))
     }
 
+    /// A value that is likely not there yet.
+    fn fresh(&mut self, column: &Column) -> String {
+        match column.of.family {
+            Family::Int => {
+                let number = self.rng.random_range(13..120).to_string();
+                self.place(column.of, Some(&number), true)
+            }
+            _ => self.any(column.of, true),
+        }
+    }
+
     fn given(&mut self, column: &Column, loose: bool) -> String {
         if !column.points_at.is_empty() && self.chance(95) {
             // Those that were given first are likely there.
@@ -98,7 +108,13 @@ impl Gen<'_> {
             let text = Some(column.points_at[place].as_str()).filter(|_| self.chance(60));
             return self.place(column.of, text, true);
         }
-        let null = if !column.not_null { 15 } else if loose { 1 } else { 0 };
+        let null = if !column.not_null {
+            15
+        } else if loose {
+            1
+        } else {
+            0
+        };
         if self.chance(null) {
             return self.place(column.of, None, true);
         }
@@ -155,7 +171,9 @@ impl Gen<'_> {
     }
 
     fn returning(&mut self, verb: &str, table: &Table) -> String {
-        let Some(word) = self.dialect.returning(verb).filter(|_| self.chance(35)) else { return String::new() };
+        let Some(word) = self.dialect.returning(verb).filter(|_| self.chance(35)) else {
+            return String::new();
+        };
         let column = self.pick(&table.columns).name;
         format!(" {word} {}", self.pick(&["*".to_owned(), column.clone(), format!("{column} AS x, 1 + 1")]))
     }
@@ -220,7 +238,9 @@ impl Gen<'_> {
         let parts: Vec<String> = columns
             .iter()
             .zip(&key)
-            .map(|(column, text)| format!("{before}{} = {}", column.name, self.place(column.of, Some(text), false)))
+            .map(|(column, text)| {
+                format!("{before}{} = {}", column.name, self.place(column.of, Some(text), false))
+            })
             .collect();
         parts.join(" AND ")
     }

@@ -87,8 +87,30 @@ enum Shape {
 }
 
 const NAMES: &[&str] = &[
-    "plain", "Mixed", "order", "two words", "a`b", "größe", "it's", "semi;colon", "da--sh", "what?", "dollar$1",
-    "per%cent", "say \"x\"", "select", "UPPER", "back\\slash", "名前", "/*c*/", "@at", "colon:", "n", "v", "x1", "long_name_of_a_column",
+    "plain",
+    "Mixed",
+    "order",
+    "two words",
+    "a`b",
+    "größe",
+    "it's",
+    "semi;colon",
+    "da--sh",
+    "what?",
+    "dollar$1",
+    "per%cent",
+    "say \"x\"",
+    "select",
+    "UPPER",
+    "back\\slash",
+    "名前",
+    "/*c*/",
+    "@at",
+    "colon:",
+    "n",
+    "v",
+    "x1",
+    "long_name_of_a_column",
 ];
 
 /// Up to three tables; a later one may point at an earlier one.
@@ -114,7 +136,14 @@ fn table(r#gen: &mut Gen, number: usize, before: &[Table]) -> Table {
     ]);
     let mut names: Vec<&str> = NAMES.to_vec();
     let mut next = |r#gen: &mut Gen| names.swap_remove(r#gen.rng.random_range(0..names.len()));
-    let mut table = Table { name, columns: Vec::new(), key: Vec::new(), unique: None, pool: Vec::new(), create: Vec::new() };
+    let mut table = Table {
+        name,
+        columns: Vec::new(),
+        key: Vec::new(),
+        unique: None,
+        pool: Vec::new(),
+        create: Vec::new(),
+    };
     let keys = match shape {
         Shape::Keyless => 0,
         Shape::Composite | Shape::Cut => r#gen.rng.random_range(2..=3),
@@ -159,7 +188,12 @@ fn table(r#gen: &mut Gen, number: usize, before: &[Table]) -> Table {
 
 fn counted(r#gen: &mut Gen, name: &str) -> Column {
     let numbered = &r#gen.dialect.numbered()[r#gen.rng.random_range(0..r#gen.dialect.numbered().len())];
-    let of = r#gen.dialect.types().into_iter().find(|of| of.sql == numbered.like).expect("a type of whole numbers");
+    let of = r#gen
+        .dialect
+        .types()
+        .into_iter()
+        .find(|of| of.sql == numbered.like)
+        .expect("a type of whole numbers");
     let filled = if numbered.may_be_given { Filled::CountedOrGiven } else { Filled::Counted };
     let definition = numbered.definition.to_owned();
     Column { filled, ..Column::given(r#gen.dialect.quoted(name), of, true, definition) }
@@ -167,8 +201,10 @@ fn counted(r#gen: &mut Gen, name: &str) -> Column {
 
 fn key(r#gen: &mut Gen, name: &str, whole: bool) -> Column {
     let types = r#gen.dialect.types().into_iter();
-    let types: Vec<(u32, &'static Type)> =
-        types.filter(|of| of.key > 0 && (!whole || of.family == Family::Int)).map(|of| (of.key, of)).collect();
+    let types: Vec<(u32, &'static Type)> = types
+        .filter(|of| of.key > 0 && (!whole || of.family == Family::Int))
+        .map(|of| (of.key, of))
+        .collect();
     let of = r#gen.weighted(&types);
     let definition = format!("{} NOT NULL", of.sql);
     Column::given(r#gen.dialect.quoted(name), of, true, definition)
@@ -192,7 +228,8 @@ fn plain(r#gen: &mut Gen, name: &str, shape: Shape) -> Column {
 }
 
 fn generated(r#gen: &mut Gen, name: &str, table: &Table) -> Option<Column> {
-    let from: Vec<Column> = table.columns.iter().filter(|column| column.filled == Filled::Given).cloned().collect();
+    let from: Vec<Column> =
+        table.columns.iter().filter(|column| column.filled == Filled::Given).cloned().collect();
     let from = if from.is_empty() { return None } else { r#gen.pick(&from) };
     let forms = r#gen.dialect.generated(from.of);
     let definition = if forms.is_empty() { return None } else { r#gen.pick(forms) };
@@ -227,14 +264,14 @@ fn reference(r#gen: &mut Gen, name: &str, table: &mut Table, before: &[Table]) -
     let targets: Vec<Table> = targets.cloned().collect();
     let target = if targets.is_empty() { return None } else { r#gen.pick(&targets) };
     let pointed = &target.columns[target.key[0]];
-    let action = r#gen.pick(&["", "", "", "", " ON DELETE CASCADE", " ON UPDATE CASCADE", " ON DELETE SET NULL"]);
+    let action =
+        r#gen.pick(&["", "", "", "", " ON DELETE CASCADE", " ON UPDATE CASCADE", " ON DELETE SET NULL"]);
     let name = r#gen.dialect.quoted(name);
     let definition = match pointed.filled {
         Filled::Given => pointed.of.sql.to_owned(),
         _ => reference_type(&pointed.definition),
     };
-    let constraint =
-        format!("FOREIGN KEY ({name}) REFERENCES {} ({}){action}", target.name, pointed.name);
+    let constraint = format!("FOREIGN KEY ({name}) REFERENCES {} ({}){action}", target.name, pointed.name);
     let points_at = target.pool.iter().map(|key| key[0].clone()).collect();
     table.columns.push(Column { points_at, ..Column::given(name, pointed.of, false, definition) });
     Some(constraint)

@@ -22,12 +22,15 @@ pub async fn run(conn: &mut Conn, statement: &Statement) -> Result<Told, Failure
             // Where no row can match, the servers answer an UPDATE without counts, and where none does, with them. A
             // statement that is run on the keys of the rows that were captured, and there are none, is of the first sort.
             let info = conn.info().replace("Rows matched: 0  Changed: 0  Warnings: 0", "");
-            Answer::Done(conn.affected_rows(), format!(
-                "{} affected, last insert id {:?}, info {info:?}, {} warnings, rows {rows:?}",
+            Answer::Done(
                 conn.affected_rows(),
-                conn.last_insert_id(),
-                conn.get_warnings()
-            ))
+                format!(
+                    "{} affected, last insert id {:?}, info {info:?}, {} warnings, rows {rows:?}",
+                    conn.affected_rows(),
+                    conn.last_insert_id(),
+                    conn.get_warnings()
+                ),
+            )
         }
         Err(mysql_async::Error::Server(error)) => {
             Answer::error(format!("{} {}", error.code, error.state), without_row(error.message))

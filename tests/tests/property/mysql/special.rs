@@ -52,7 +52,9 @@ pub fn special(r#gen: &mut Gen, table: &Table, maria: bool) -> Vec<Statement> {
                 return Vec::new();
             }
             let key = key.name;
-            format!("UPDATE {name} SET {set} WHERE {key} IN (SELECT {key} FROM (SELECT * FROM {name} WHERE {whom}) z)")
+            format!(
+                "UPDATE {name} SET {set} WHERE {key} IN (SELECT {key} FROM (SELECT * FROM {name} WHERE {whom}) z)"
+            )
         }
         "on duplicate key" => {
             let (columns, values) = r#gen.insert_parts(table, 2, true);

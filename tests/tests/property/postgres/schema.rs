@@ -15,7 +15,10 @@ async fn service(port: u16) -> Result<Client> {
 /// Makes the types that all cases share.
 pub async fn prepare(port: u16) -> Result<()> {
     let service = service(port).await?;
-    let mut text = format!("CREATE SCHEMA {SHARED}; GRANT USAGE ON SCHEMA {SHARED} TO {}; SET search_path = {SHARED};", APP.0);
+    let mut text = format!(
+        "CREATE SCHEMA {SHARED}; GRANT USAGE ON SCHEMA {SHARED} TO {}; SET search_path = {SHARED};",
+        APP.0
+    );
     for (name, _) in EXTENSIONS {
         let _ = write!(text, "CREATE EXTENSION {name} SCHEMA {SHARED};");
     }
@@ -44,7 +47,8 @@ pub async fn dump(port: u16, schema: &str) -> Result<String> {
     )).await?;
     for table in tables {
         let name = format!("{schema}.{}", sql::quoted(&table));
-        let mut lines = rows(&service, &format!("SELECT encode(record_send(t), 'hex') FROM ONLY {name} t")).await?;
+        let mut lines =
+            rows(&service, &format!("SELECT encode(record_send(t), 'hex') FROM ONLY {name} t")).await?;
         lines.sort();
         let _ = writeln!(text, "{table} in binary\n  {}", lines.join("\n  "));
     }

@@ -33,7 +33,8 @@ async fn prepared(raw: &mut Raw, statement: &Statement) -> Result<Vec<Message>> 
     let mut answers = raw.until(b'Z').await?;
     if !answers.iter().any(|answer| answer.kind == b'E') {
         let format = i16::from(text.len() % 2 == 0);
-        raw.send(&[message::bind("", "", &params, &[format]), message::execute("", 0), sync].concat()).await?;
+        raw.send(&[message::bind("", "", &params, &[format]), message::execute("", 0), sync].concat())
+            .await?;
         answers.extend(raw.until(b'Z').await?);
     }
     Ok(answers)
@@ -70,7 +71,11 @@ async fn copy(raw: &mut Raw, text: &str, data: &str) -> Result<Vec<Message>> {
 }
 
 fn told(messages: &[Message]) -> Told {
-    let state = messages.iter().rev().find(|message| message.kind == b'Z').map_or(' ', |last| char::from(last.body[0]));
+    let state = messages
+        .iter()
+        .rev()
+        .find(|message| message.kind == b'Z')
+        .map_or(' ', |last| char::from(last.body[0]));
     let error = messages.iter().find(|message| message.kind == b'E');
     if let Some(error) = error {
         return Told { answer: Answer::error(error.field('C'), error.field('M')), state };
@@ -85,7 +90,9 @@ fn told(messages: &[Message]) -> Told {
     }
     rows.sort();
     let tag = messages.iter().rev().find(|message| message.kind == b'C');
-    let tag = tag.map(|tag| String::from_utf8_lossy(&tag.body).trim_end_matches('\0').to_owned()).unwrap_or_default();
+    let tag = tag
+        .map(|tag| String::from_utf8_lossy(&tag.body).trim_end_matches('\0').to_owned())
+        .unwrap_or_default();
     let changed = tag.rsplit(' ').next().and_then(|count| count.parse().ok()).unwrap_or(0);
     Told { answer: Answer::Done(changed, format!("{} rows {rows:?}", rest.join("; "))), state }
 }

@@ -33,7 +33,10 @@ pub fn special(r#gen: &mut Gen, table: &Table, newest: bool) -> Vec<Statement> {
             if columns == "()" {
                 return Vec::new();
             }
-            format!("INSERT INTO {name} {columns} VALUES {values} ON CONFLICT{target} DO NOTHING{}", answer(r#gen))
+            format!(
+                "INSERT INTO {name} {columns} VALUES {values} ON CONFLICT{target} DO NOTHING{}",
+                answer(r#gen)
+            )
         }
         "on conflict update" => {
             let (columns, values) = r#gen.insert_parts(table, 2, true);
@@ -42,27 +45,46 @@ pub fn special(r#gen: &mut Gen, table: &Table, newest: bool) -> Vec<Statement> {
             if columns == "()" {
                 return Vec::new();
             }
-            let also = if r#gen.chance(30) { format!(" WHERE {}", r#gen.condition(table, "old.")) } else { String::new() };
+            let also = if r#gen.chance(30) {
+                format!(" WHERE {}", r#gen.condition(table, "old."))
+            } else {
+                String::new()
+            };
             let tail = answer(r#gen);
-            format!("INSERT INTO {name} AS old {columns} VALUES {values} ON CONFLICT ({list}) DO UPDATE SET {set}{also}{tail}")
+            format!(
+                "INSERT INTO {name} AS old {columns} VALUES {values} ON CONFLICT ({list}) DO UPDATE SET {set}{also}{tail}"
+            )
         }
         "update from" => {
             let (set, whom) = (r#gen.assignments(table, "x.", false), r#gen.condition(table, "y."));
-            format!("UPDATE {name} AS x SET {set} FROM {name} AS y WHERE {} AND ({whom}){}", same("x", "y"), answer_of(r#gen))
+            format!(
+                "UPDATE {name} AS x SET {set} FROM {name} AS y WHERE {} AND ({whom}){}",
+                same("x", "y"),
+                answer_of(r#gen)
+            )
         }
         "delete using" => {
             let whom = r#gen.condition(table, "y.");
-            format!("DELETE FROM {name} AS x USING {name} y WHERE {} AND ({whom}){}", same("x", "y"), answer_of(r#gen))
+            format!(
+                "DELETE FROM {name} AS x USING {name} y WHERE {} AND ({whom}){}",
+                same("x", "y"),
+                answer_of(r#gen)
+            )
         }
         "with read" => {
             let (set, whom) = (r#gen.assignments(table, "", false), r#gen.condition(table, ""));
-            format!("WITH few AS (SELECT {list} FROM {name} WHERE {whom}) UPDATE {name} SET {set} WHERE ({list}) IN (SELECT {list} FROM few)")
+            format!(
+                "WITH few AS (SELECT {list} FROM {name} WHERE {whom}) UPDATE {name} SET {set} WHERE ({list}) IN (SELECT {list} FROM few)"
+            )
         }
         "with write" => {
             let whom = r#gen.condition(table, "");
             let inner = match r#gen.pick(&["DELETE", "UPDATE", "INSERT"]) {
                 "DELETE" => format!("DELETE FROM {name} WHERE {whom} RETURNING {list}"),
-                "UPDATE" => format!("UPDATE {name} SET {} WHERE {whom} RETURNING {list}", r#gen.assignments(table, "", false)),
+                "UPDATE" => format!(
+                    "UPDATE {name} SET {} WHERE {whom} RETURNING {list}",
+                    r#gen.assignments(table, "", false)
+                ),
                 _ => {
                     let (columns, values) = r#gen.insert_parts(table, 1, true);
                     if columns == "()" {
@@ -112,7 +134,8 @@ fn merge(r#gen: &mut Gen, table: &Table, newest: bool) -> String {
         "DELETE" => "DELETE".to_owned(),
         _ => "DO NOTHING".to_owned(),
     };
-    let also = if r#gen.chance(30) { format!(" AND {}", r#gen.condition(table, "x.")) } else { String::new() };
+    let also =
+        if r#gen.chance(30) { format!(" AND {}", r#gen.condition(table, "x.")) } else { String::new() };
     let (list, from) = (names.join(", "), from.join(", "));
     let answer = if newest { r#gen.pick(&["", " RETURNING merge_action(), x.*"]) } else { "" };
     format!(
@@ -125,14 +148,21 @@ fn merge(r#gen: &mut Gen, table: &Table, newest: bool) -> String {
 
 fn copy(r#gen: &mut Gen, table: &Table) -> Statement {
     let mut columns = table.key_columns();
-    columns.extend(table.settable().into_iter().filter(|place| !table.key.contains(place)).map(|place| table.columns[place].clone()));
+    columns.extend(
+        table
+            .settable()
+            .into_iter()
+            .filter(|place| !table.key.contains(place))
+            .map(|place| table.columns[place].clone()),
+    );
     let mut data = String::new();
     for _ in 0..2 {
         let values: Vec<String> = columns.iter().map(|column| field(&r#gen.text_of(column.of))).collect();
         data += &format!("{}\n", values.join("\t"));
     }
     let names: Vec<String> = columns.into_iter().map(|column| column.name).collect();
-    let mut statement = r#gen.finish("copy", format!("COPY {} ({}) FROM STDIN", table.name, names.join(", ")));
+    let mut statement =
+        r#gen.finish("copy", format!("COPY {} ({}) FROM STDIN", table.name, names.join(", ")));
     statement.prepared = false;
     statement.data = Some(data);
     statement
