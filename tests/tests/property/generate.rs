@@ -1,6 +1,8 @@
-//! What is made at random: `tables` and their rows, `statements`, and the `script` that puts statements into local
+//! What is made at random: `tables` of `columns`, their rows, `statements` of `parts`, and the `script` that puts statements into local
 //! transactions. All of it follows from the seed.
 
+mod columns;
+mod parts;
 mod script;
 mod statements;
 mod tables;

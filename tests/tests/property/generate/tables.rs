@@ -1,44 +1,9 @@
 //! Random tables: every type, every shape of key, names that need quotes; and the rows they begin with.
 
 use super::Gen;
+use super::columns::{Column, Filled, counted, generated, key, plain};
 use crate::statement::Statement;
-use crate::types::{Family, Type};
 use rand::Rng;
-
-/// Where a column's values come from.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Filled {
-    /// A statement gives them.
-    Given,
-    /// The server counts, and a statement may give them too.
-    CountedOrGiven,
-    /// The server counts.
-    Counted,
-    /// The server computes them.
-    Generated,
-}
-
-/// A column.
-#[derive(Clone, Debug)]
-pub struct Column {
-    /// Its name in quotes.
-    pub name: String,
-    /// What it holds.
-    pub of: &'static Type,
-    /// Whether NULL is an error.
-    pub not_null: bool,
-    /// Where its values come from.
-    pub filled: Filled,
-    /// If it points at a key: that key's values.
-    pub points_at: Vec<String>,
-    definition: String,
-}
-
-impl Column {
-    fn given(name: String, of: &'static Type, not_null: bool, definition: String) -> Self {
-        Self { name, of, not_null, filled: Filled::Given, points_at: Vec::new(), definition }
-    }
-}
 
 /// A table.
 #[derive(Clone, Debug)]
@@ -161,7 +126,8 @@ fn table(r#gen: &mut Gen, number: usize, before: &[Table]) -> Table {
     }
     for _ in 0..r#gen.rng.random_range(1..=7) {
         let name = next(r#gen);
-        let column = plain(r#gen, name, shape);
+        // MariaDB cannot cut tables with shapes.
+        let column = plain(r#gen, name, shape != Shape::Cut);
         table.columns.push(column);
     }
     if r#gen.chance(35) {
@@ -184,58 +150,6 @@ fn table(r#gen: &mut Gen, number: usize, before: &[Table]) -> Table {
     }
     table.create = create(r#gen, &table, shape, constraints);
     table
-}
-
-fn counted(r#gen: &mut Gen, name: &str) -> Column {
-    let numbered = &r#gen.dialect.numbered()[r#gen.rng.random_range(0..r#gen.dialect.numbered().len())];
-    let of = r#gen
-        .dialect
-        .types()
-        .into_iter()
-        .find(|of| of.sql == numbered.like)
-        .expect("a type of whole numbers");
-    let filled = if numbered.may_be_given { Filled::CountedOrGiven } else { Filled::Counted };
-    let definition = numbered.definition.to_owned();
-    Column { filled, ..Column::given(r#gen.dialect.quoted(name), of, true, definition) }
-}
-
-fn key(r#gen: &mut Gen, name: &str, whole: bool) -> Column {
-    let types = r#gen.dialect.types().into_iter();
-    let types: Vec<(u32, &'static Type)> = types
-        .filter(|of| of.key > 0 && (!whole || of.family == Family::Int))
-        .map(|of| (of.key, of))
-        .collect();
-    let of = r#gen.weighted(&types);
-    let definition = format!("{} NOT NULL", of.sql);
-    Column::given(r#gen.dialect.quoted(name), of, true, definition)
-}
-
-fn plain(r#gen: &mut Gen, name: &str, shape: Shape) -> Column {
-    let mut types = r#gen.dialect.types();
-    // MariaDB cannot cut tables with shapes.
-    types.retain(|of| shape != Shape::Cut || of.family != Family::Shape);
-    let of = r#gen.pick(&types);
-    let (mut definition, mut not_null) = (of.sql.to_owned(), false);
-    // A type that may be a key may have a default, too.
-    if of.key > 0 {
-        not_null = r#gen.chance(20);
-        definition += if not_null { " NOT NULL" } else { "" };
-        if r#gen.chance(35) {
-            definition += &format!(" DEFAULT {}", r#gen.dialect.value(of, Some(of.values[0]), true).sql);
-        }
-    }
-    Column::given(r#gen.dialect.quoted(name), of, not_null, definition)
-}
-
-fn generated(r#gen: &mut Gen, name: &str, table: &Table) -> Option<Column> {
-    let from: Vec<Column> =
-        table.columns.iter().filter(|column| column.filled == Filled::Given).cloned().collect();
-    let from = if from.is_empty() { return None } else { r#gen.pick(&from) };
-    let forms = r#gen.dialect.generated(from.of);
-    let definition = if forms.is_empty() { return None } else { r#gen.pick(forms) };
-    let definition = definition.replace('@', &from.name);
-    let name = r#gen.dialect.quoted(name);
-    Some(Column { filled: Filled::Generated, ..Column::given(name, from.of, false, definition) })
 }
 
 fn constraints(r#gen: &mut Gen, table: &mut Table, shape: Shape) -> Vec<String> {
@@ -267,22 +181,11 @@ fn reference(r#gen: &mut Gen, name: &str, table: &mut Table, before: &[Table]) -
     let action =
         r#gen.pick(&["", "", "", "", " ON DELETE CASCADE", " ON UPDATE CASCADE", " ON DELETE SET NULL"]);
     let name = r#gen.dialect.quoted(name);
-    let definition = match pointed.filled {
-        Filled::Given => pointed.of.sql.to_owned(),
-        _ => reference_type(&pointed.definition),
-    };
+    let definition = pointed.of.sql.to_owned();
     let constraint = format!("FOREIGN KEY ({name}) REFERENCES {} ({}){action}", target.name, pointed.name);
     let points_at = target.pool.iter().map(|key| key[0].clone()).collect();
     table.columns.push(Column { points_at, ..Column::given(name, pointed.of, false, definition) });
     Some(constraint)
-}
-
-fn reference_type(numbered: &str) -> String {
-    match numbered.split_once(' ').map_or(numbered, |(word, _)| word) {
-        "serial" => "int".to_owned(),
-        "bigserial" => "bigint".to_owned(),
-        word => format!("{word}{}", if numbered.contains("UNSIGNED") { " UNSIGNED" } else { "" }),
-    }
 }
 
 fn create(r#gen: &mut Gen, table: &Table, shape: Shape, constraints: Vec<String>) -> Vec<String> {
