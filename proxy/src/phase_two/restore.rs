@@ -111,7 +111,7 @@ impl Undo<'_> {
         Ok(self.tx.mark_undone(self.xid, self.branch).await?)
     }
 
-    /// Takes the steps in order. One that foreign or unique keys do not let pass yet waits, with the later ones of its
+    /// Takes the steps in order. One that foreign or unique keys do not let pass yet, or that would fire a cascade, waits, with the later ones of its
     /// rows, for the others; when a round brings nothing the undo is refused.
     async fn take(
         &mut self,
@@ -128,7 +128,12 @@ impl Undo<'_> {
                     later.push(*step);
                     continue;
                 }
-                self.refuse_cascade(record, entries, step).await?;
+                if let Some(why) = self.cascade(record, entries, step).await? {
+                    waiting.extend(&step.rows);
+                    later.push(*step);
+                    refusal = Some(Stop::Blocked(why));
+                    continue;
+                }
                 match self.tx.take(step).await {
                     Ok(()) => {}
                     Err(error) if error.may_pass_later() => {
@@ -137,13 +142,13 @@ impl Undo<'_> {
                         }
                         waiting.extend(&step.rows);
                         later.push(*step);
-                        refusal = Some(error);
+                        refusal = Some(Stop::Failed(error));
                     }
                     Err(error) => return Err(Stop::Failed(error)),
                 }
             }
-            if let (true, Some(error)) = (later.len() == pending.len(), refusal) {
-                return Err(Stop::Failed(error));
+            if let (true, Some(stop)) = (later.len() == pending.len(), refusal) {
+                return Err(stop);
             }
             pending = later;
         }
@@ -219,16 +224,16 @@ impl Undo<'_> {
         Ok(self.tx.delete_pointing_at_itself(&entries[touched.table as usize], step).await?)
     }
 
-    /// Deleting or moving a row that others have come to point at would delete or change theirs. Our own are gone by now.
-    async fn refuse_cascade(
+    /// Deleting or moving a row that others have come to point at would delete or change theirs. Our own may be gone later.
+    async fn cascade(
         &mut self,
         record: &UndoRecord,
         entries: &[Arc<Entry>],
         step: &Step<'_>,
-    ) -> Result<(), Stop> {
-        let Some(touched) = step.rows.last().and_then(|row| record.rows.get(*row)) else { return Ok(()) };
+    ) -> Result<Option<String>, Stop> {
+        let Some(touched) = step.rows.last().and_then(|row| record.rows.get(*row)) else { return Ok(None) };
         let entry = &entries[touched.table as usize];
-        let (Some(from), Ok(table)) = (step.from, &entry.table) else { return Ok(()) };
+        let (Some(from), Ok(table)) = (step.from, &entry.table) else { return Ok(None) };
         let differs =
             |to: &Row, column: &String| table.column(column).is_some_and(|at| from.0.get(at) != to.0.get(at));
         let fires = |r: &&Reference| match step.to {
@@ -237,7 +242,7 @@ impl Undo<'_> {
         };
         for reference in entry.cascades.iter().filter(fires) {
             if self.tx.has_child(entry, reference, from).await? {
-                return Err(Stop::Blocked(format!(
+                return Ok(Some(format!(
                     "{} row {} is to be deleted or changed, but rows of {}.{} have come to point at it",
                     table.full_name(),
                     touched.shown,
@@ -246,7 +251,7 @@ impl Undo<'_> {
                 )));
             }
         }
-        Ok(())
+        Ok(None)
     }
 
     /// Restoring must be exact: what was written is read again before it is committed.

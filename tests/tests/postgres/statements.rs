@@ -221,6 +221,7 @@ async fn rows_that_point_at_each_other() {
         CREATE TABLE fall (id int PRIMARY KEY, pid int REFERENCES fall ON DELETE CASCADE)";
     let statements = [
         "INSERT INTO fall VALUES (1, 1), (2, 1)",
+        "INSERT INTO fall VALUES (5, 6), (6, NULL)",
         "INSERT INTO tree VALUES (10, NULL), (11, 10), (12, 11)",
         "DELETE FROM tree WHERE id < 4",
         "INSERT INTO late VALUES (10, 11), (11, 10)",

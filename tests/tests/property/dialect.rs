@@ -47,6 +47,9 @@ pub trait Dialect: Send + Sync {
     /// The end of a CREATE TABLE that cuts the table by this whole number, and the statements that follow it.
     fn partitioned(&self, table: &str, column: &str) -> (String, Vec<String>);
 
+    /// What a foreign key from a table to itself needs besides.
+    fn to_itself(&self) -> &'static str;
+
     /// An INSERT's tail where it gives no column.
     fn no_columns(&self) -> &'static str;
 

@@ -103,6 +103,10 @@ impl Dialect for MySql {
         (format!(" PARTITION BY KEY ({column}) PARTITIONS 3"), Vec::new())
     }
 
+    fn to_itself(&self) -> &'static str {
+        ""
+    }
+
     fn no_columns(&self) -> &'static str {
         "() VALUES ()"
     }

@@ -181,8 +181,10 @@ fn reference(r#gen: &mut Gen, name: &str, table: &mut Table, before: &[Table]) -
     let action =
         r#gen.pick(&["", "", "", "", " ON DELETE CASCADE", " ON UPDATE CASCADE", " ON DELETE SET NULL"]);
     let name = r#gen.dialect.quoted(name);
+    let more = if target.name == table.name { r#gen.dialect.to_itself() } else { "" };
     let definition = pointed.of.sql.to_owned();
-    let constraint = format!("FOREIGN KEY ({name}) REFERENCES {} ({}){action}", target.name, pointed.name);
+    let constraint =
+        format!("FOREIGN KEY ({name}) REFERENCES {} ({}){action}{more}", target.name, pointed.name);
     let points_at = target.pool.iter().map(|key| key[0].clone()).collect();
     table.columns.push(Column { points_at, ..Column::given(name, pointed.of, false, definition) });
     Some(constraint)
