@@ -11,7 +11,9 @@ pub struct Entry {
     pub table: Result<Table, String>,
     /// Its triggers that an undo would fire: on MySQL their events, on PostgreSQL their names.
     pub triggers: Vec<String>,
-    /// PostgreSQL: it has triggers that the undo keeps still, and with them the server's checks of these foreign keys.
+    /// PostgreSQL: it has triggers that the undo keeps still.
+    pub fires: bool,
+    /// PostgreSQL: triggers of the table can be kept still, and with them the server's checks of these foreign keys.
     pub quiet: Option<ForeignKeys>,
     /// Foreign keys of other tables that point here and change rows there on their own.
     pub cascades: Vec<Reference>,

@@ -96,10 +96,10 @@ impl Tx {
 
     /// Takes a step of an undo. After an error for which [`BackendError::may_pass_later`] the transaction is as it was
     /// before the step.
-    pub async fn take(&mut self, entry: &Entry, step: &Step<'_>) -> Result<(), BackendError> {
+    pub async fn take(&mut self, step: &Step<'_>, quiet: bool) -> Result<(), BackendError> {
         match &mut self.side {
             Open::MySql(tx) => tx.take(step).await,
-            Open::Postgres(tx) => tx.take(step, entry.quiet.is_some()).await,
+            Open::Postgres(tx) => tx.take(step, quiet).await,
         }
     }
 
@@ -112,7 +112,17 @@ impl Tx {
         }
     }
 
-    /// Does a row of the referencing table point at this row? One is locked, if so.
+    /// After a delete was refused because of a foreign key: if that is because the row points at itself, and no other row
+    /// points at it, deletes it after all. Whether it did.
+    pub async fn delete_pointing_at_itself(
+        &mut self,
+        entry: &Entry,
+        step: &Step<'_>,
+    ) -> Result<bool, BackendError> {
+        on!(&mut self.side, tx => tx.delete_pointing_at_itself(entry, step).await)
+    }
+
+    /// Does another row of the referencing table point at this row? One is locked, if so.
     pub async fn has_child(
         &mut self,
         entry: &Entry,

@@ -5,6 +5,7 @@ mod forget;
 mod guard;
 mod restore;
 mod runner;
+mod steps;
 mod sweep;
 #[cfg(all(test, feature = "server-tests"))]
 mod tests;

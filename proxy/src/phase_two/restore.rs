@@ -2,12 +2,12 @@
 //! again, and marks the record undone.
 
 use super::guard::{self, Probe};
-use crate::backend::{Backend, BackendError, Entry, Reference, Tx};
+use crate::backend::{Backend, BackendError, Entry, Tx};
 use atone_protocol::{BranchId, Xid, failpoint};
 use atone_undo_log::{
     capture::{Row, Table},
     record::UndoRecord,
-    reverse::{Step, Verdict, first_images, reverse},
+    reverse::{Verdict, first_images, reverse},
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -24,7 +24,7 @@ pub enum Restored {
 }
 
 /// Why an attempt broke off. Nothing was changed.
-enum Stop {
+pub(super) enum Stop {
     Blocked(String),
     Failed(BackendError),
 }
@@ -54,7 +54,7 @@ async fn restore_in(
 ) -> Result<Restored, BackendError> {
     let undone = async {
         if guard::place(backend, &mut tx, xid, branch).await? == Probe::Committed {
-            Undo { tx: &mut tx, xid, branch }.run().await?;
+            Undo { tx: &mut tx, xid, branch, unchecked: BTreeSet::new() }.run().await?;
         }
         Ok(())
     };
@@ -80,16 +80,13 @@ async fn restore_in(
     }
 }
 
-/// The table that a step writes.
-fn entry_of<'e>(record: &UndoRecord, entries: &'e [Arc<Entry>], step: &Step<'_>) -> &'e Entry {
-    let row = step.rows.last().and_then(|row| record.rows.get(*row));
-    &entries[row.map_or(0, |row| row.table as usize)]
-}
-
-struct Undo<'a> {
-    tx: &'a mut Tx,
+/// An undo under way.
+pub(super) struct Undo<'a> {
+    pub(super) tx: &'a mut Tx,
     xid: Xid,
     branch: BranchId,
+    /// Tables, by their place in the record, of whose rows the server has not checked foreign keys.
+    pub(super) unchecked: BTreeSet<usize>,
 }
 
 impl Undo<'_> {
@@ -116,54 +113,6 @@ impl Undo<'_> {
             self.check_references(&record, &entries).await?;
         }
         Ok(self.tx.mark_undone(self.xid, self.branch).await?)
-    }
-
-    /// Takes the steps in order. One that foreign or unique keys do not let pass yet, or that would change rows that point
-    /// at its own, waits, with the later ones of its rows, for the others. When a round brings nothing the undo is refused;
-    /// but where the only rows that would change are of the record themselves they may: they are restored after that.
-    async fn take(
-        &mut self,
-        record: &UndoRecord,
-        entries: &[Arc<Entry>],
-        steps: &[Step<'_>],
-    ) -> Result<(), Stop> {
-        let mut pending: Vec<&Step<'_>> = steps.iter().collect();
-        let mut own_may_change = false;
-        while !pending.is_empty() {
-            let (mut later, mut waiting, mut refusal) = (Vec::new(), BTreeSet::<usize>::new(), None);
-            for step in &pending {
-                if step.rows.iter().any(|row| waiting.contains(row)) {
-                    waiting.extend(&step.rows);
-                    later.push(*step);
-                    continue;
-                }
-                let why = match self.cascade(record, entries, step, own_may_change).await? {
-                    Some(why) => Stop::Blocked(why),
-                    None => match self.tx.take(entry_of(record, entries, step), step).await {
-                        Ok(()) => continue,
-                        Err(error) if error.may_pass_later() => Stop::Failed(error),
-                        Err(error) => return Err(Stop::Failed(error)),
-                    },
-                };
-                waiting.extend(&step.rows);
-                later.push(*step);
-                // What would change rows of others says more than the order of steps.
-                if refusal.is_none() || matches!(why, Stop::Blocked(_)) {
-                    refusal = Some(why);
-                }
-            }
-            match refusal {
-                Some(why) if later.len() == pending.len() => {
-                    if own_may_change || matches!(why, Stop::Failed(_)) {
-                        return Err(why);
-                    }
-                    own_may_change = true;
-                }
-                _ => own_may_change = false,
-            }
-            pending = later;
-        }
-        Ok(())
     }
 
     async fn record(&mut self) -> Result<UndoRecord, Stop> {
@@ -222,82 +171,6 @@ impl Undo<'_> {
             }
         }
         Ok(current)
-    }
-
-    /// Deleting or moving a row that others have come to point at would delete or change theirs; says so. With
-    /// `own_may_change` only rows that are not of the record count, where it is a move.
-    async fn cascade(
-        &mut self,
-        record: &UndoRecord,
-        entries: &[Arc<Entry>],
-        step: &Step<'_>,
-        own_may_change: bool,
-    ) -> Result<Option<String>, Stop> {
-        let Some(touched) = step.rows.last().and_then(|row| record.rows.get(*row)) else { return Ok(None) };
-        let entry = &entries[touched.table as usize];
-        let (Some(from), Ok(table)) = (step.from, &entry.table) else { return Ok(None) };
-        let differs =
-            |to: &Row, column: &String| table.column(column).is_some_and(|at| from.0.get(at) != to.0.get(at));
-        let fires = |r: &&Reference| match step.to {
-            None => r.on_delete,
-            Some(to) => r.on_update && r.columns.iter().any(|(_, mine)| differs(to, mine)),
-        };
-        for reference in entry.cascades.iter().filter(fires) {
-            if !self.tx.has_child(entry, reference, from).await? {
-                continue;
-            }
-            let child = |entry: &&Arc<Entry>| {
-                let named = |t: &Table| (&t.schema, &t.name) == (&reference.child.0, &reference.child.1);
-                entry.table.as_ref().is_ok_and(named)
-            };
-            if let (true, Some(at)) =
-                (own_may_change && step.to.is_some(), entries.iter().position(|e| child(&e)))
-            {
-                let own = record.rows.iter().filter(|row| row.table as usize == at);
-                let own: BTreeSet<&[u8]> = own.map(|row| &*row.canonical).collect();
-                let children = self.tx.children(entry, reference, from, &entries[at]).await?;
-                if children.is_some_and(|children| children.iter().all(|c| own.contains(&*c.key.bytes))) {
-                    continue;
-                }
-            }
-            return Ok(Some(format!(
-                "{} row {} is to be deleted or changed, but rows of {}.{} have come to point at it",
-                table.full_name(),
-                touched.shown,
-                reference.child.0,
-                reference.child.1
-            )));
-        }
-        Ok(None)
-    }
-
-    /// Where triggers had to keep still the server has not checked foreign keys either.
-    async fn check_references(&mut self, record: &UndoRecord, entries: &[Arc<Entry>]) -> Result<(), Stop> {
-        for (touched, first) in record.rows.iter().zip(first_images(record)) {
-            let entry = &entries[touched.table as usize];
-            let (Some(keys), Ok(table)) = (&entry.quiet, &entry.table) else { continue };
-            let row = format!("{} row {}", table.full_name(), touched.shown);
-            if let Some(first) = first
-                && let Some(parent) = self.tx.missing_parent(entry, first).await?
-            {
-                return Err(Stop::Blocked(format!("{row} would point at a row of {parent} that is gone")));
-            }
-            let Some(after) = &touched.after else { continue };
-            let value =
-                |row: &Row, column: &String| table.column(column).and_then(|at| row.0.get(at).cloned());
-            for reference in &keys.children {
-                let stays = |(_, mine): &(String, String)| {
-                    first.is_some_and(|first| value(first, mine) == value(after, mine))
-                };
-                if !reference.columns.iter().all(stays) && self.tx.has_child(entry, reference, after).await? {
-                    let (schema, name) = &reference.child;
-                    return Err(Stop::Blocked(format!(
-                        "rows of {schema}.{name} have come to point at {row}"
-                    )));
-                }
-            }
-        }
-        Ok(())
     }
 
     /// Restoring must be exact: what was written is read again before it is committed.

@@ -62,7 +62,8 @@ impl Question {
                 changed!()
             ),
             Self::Proof => concat!(
-                "SELECT (SELECT CASE WHEN pg_catalog.count(*) = 0 THEN '0' ELSE 'changed ' || pg_catalog.min(name) END FROM ",
+                "SELECT (SELECT CASE WHEN pg_catalog.current_setting('track_counts') <> 'on' THEN 'uncounted' \
+                 WHEN pg_catalog.count(*) = 0 THEN '0' ELSE 'changed ' || pg_catalog.min(name) END FROM ",
                 changed!(),
                 " AND pg_catalog.strpos(pg_catalog.current_setting('atone.counts'), ',' || oid || ':' || rows || ',') = 0)\
                  ::pg_catalog.int4"
@@ -74,6 +75,11 @@ impl Question {
 /// The table that a failed proof names.
 pub(super) fn disproved(message: &str) -> Option<&str> {
     message.split_once("\"changed ")?.1.strip_suffix('"')
+}
+
+/// Did a proof fail because nothing is counted?
+pub(super) fn uncounted(message: &str) -> bool {
+    message.ends_with("\"uncounted\"")
 }
 
 /// Counts by table.
@@ -276,5 +282,6 @@ mod tests {
         let message = "invalid input syntax for type integer: \"changed s.\"T t\"\"";
         assert_eq!(disproved(message), Some("s.\"T t\""));
         assert_eq!(disproved("something else"), None);
+        assert!(uncounted("invalid input syntax for type integer: \"uncounted\"") && !uncounted(message));
     }
 }

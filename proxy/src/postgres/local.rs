@@ -241,7 +241,7 @@ fn replay(branch: &Branch, mut state: Before) -> Result<Replayed, SettleError> {
             (None, false) if left.new => {
                 changes.push(Change::Resolved(left.table, vec![left.row.clone()]));
             }
-            (None, false) if entry.quiet.is_some() => return Ok(Replayed::Moved(entry.name.clone())),
+            (None, false) if entry.fires => return Ok(Replayed::Moved(entry.name.clone())),
             (None, false) => return Err(SettleError::Malformed("a row was updated that was not there")),
             (Some(was), true) => changes.push(Change::Deleted(left.table, was)),
             (Some(was), false) => changes.push(Change::Updated(left.table, was)),
@@ -274,9 +274,8 @@ impl Local for Ending<'_> {
     /// Without other unique keys than the rows' own, and triggers that may assign keys, what a row was before has the same
     /// keys.
     fn keys_are_known(&self, branch: &Branch) -> bool {
-        let plain = |entry: &Arc<Entry>| {
-            entry.quiet.is_none() && entry.table.as_ref().is_ok_and(|t| t.uniques.is_empty())
-        };
+        let plain =
+            |entry: &Arc<Entry>| !entry.fires && entry.table.as_ref().is_ok_and(|t| t.uniques.is_empty());
         branch.unseen.is_empty() && branch.tables.iter().all(plain)
     }
 

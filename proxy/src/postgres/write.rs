@@ -3,7 +3,7 @@
 
 use super::{
     End, FAILED, Failure, Session,
-    counters::{Counters, Counts, PORTAL, Question, Unseen, disproved},
+    counters::{Counters, Counts, PORTAL, Question, Unseen, disproved, uncounted},
     pipeline::{Ask, Fate, Ran, Seen},
     query::QUERY,
     statements::Prepared,
@@ -270,6 +270,12 @@ impl Session {
                     (self.skipping, self.refused) = (true, true);
                     return Ok(());
                 }
+                if uncounted(&fault.message) {
+                    self.answer.truncate(last_complete.unwrap_or(self.answer.len()));
+                    self.answer.extend(Failure::unsupported(&Unsupported(UNCOUNTED.into())).message("ERROR"));
+                    (self.skipping, self.refused) = (true, true);
+                    return Ok(());
+                }
                 let what = format!("a question of the proxy failed: {} ({})", fault.message, fault.state);
                 self.counters.forget_statement();
                 self.answer.extend(Failure::internal(&what).message("ERROR"));
@@ -287,7 +293,7 @@ impl Session {
     }
 
     async fn uncountable(&mut self) -> Result<(), End> {
-        let what = Unsupported("a session whose track_counts is off".into());
+        let what = Unsupported(UNCOUNTED.into());
         self.answer.extend(Failure::unsupported(&what).message("ERROR"));
         self.fail_locally().await
     }
@@ -415,8 +421,7 @@ impl Session {
         // trigger may assign either, which shows in an UPDATE, but not where the row may be new.
         let always = table.auto_increment.map(|c| &table.columns[c].name);
         let upsert = verb == Verb::Insert && !assigned.is_empty();
-        let mut moves =
-            assigned.iter().any(|a| key(&a) || Some(a) == always) || upsert && entry.quiet.is_some();
+        let mut moves = assigned.iter().any(|a| key(&a) || Some(a) == always) || upsert && entry.fires;
         let (mut captured, mut heirs) = (Vec::with_capacity(rows.len()), BTreeSet::new());
         for row in &rows {
             self.counters.captured(row.found, 1);
@@ -455,6 +460,8 @@ impl Session {
     }
 }
 
+/// Counts that are off would prove nothing.
+const UNCOUNTED: &str = "a session whose track_counts is off";
 /// Why a table of ours cannot be there.
 const NOT_KEPT: &str = "it is a temporary table, or was made in this transaction";
 

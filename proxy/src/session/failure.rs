@@ -89,6 +89,14 @@ impl Failure {
         Self::new(1213, "40001", text)
     }
 
+    /// Rows were written that could not be read before.
+    pub fn unread(table: &str, why: &str) -> Self {
+        let text = format!(
+            "the rows of {table} that the statement changes could not be read before ({why}). The local transaction was rolled back"
+        );
+        Self::new(1235, "42000", text)
+    }
+
     /// Inserted rows cannot be found by what the statement gave as their key.
     pub fn not_found_again(table: &str, inserted: usize, found: usize) -> Self {
         let text = format!(

@@ -30,6 +30,10 @@ pub(super) enum Execution {
 /// Bytes of rows that one local transaction may change; its undo record holds them twice.
 const BRANCH_BYTES: usize = 256 << 20;
 
+/// A value of a condition is none of its column's type (dates of zeros). MySQL says so of a SELECT; a write with the same
+/// condition may say something else, or compare with it if it is a parameter.
+const WRONG_VALUE: u16 = 1525;
+
 /// How a statement ran.
 struct Ran {
     /// Its own OK.
@@ -47,6 +51,8 @@ struct Before {
     computed: Vec<Computed>,
     /// INSERT: the keys of its rows.
     keys: Vec<Key>,
+    /// Why the rows could not be read.
+    unread: Option<String>,
 }
 
 /// Why a statement did not run to its end.
@@ -160,7 +166,7 @@ impl Session {
         alone: bool,
     ) -> Result<Ran, End2> {
         let table = branch.table(&plan.entry);
-        let Before { captured, computed, keys } = self.capture(branch, table, plan, alone).await?;
+        let Before { captured, computed, keys, unread } = self.capture(branch, table, plan, alone).await?;
         refuse_inexact(branch, table, plan, &captured)?;
         let bytes = branch.bytes + captured.iter().map(|c| c.row.size()).sum::<usize>();
         if bytes > BRANCH_BYTES {
@@ -179,7 +185,7 @@ impl Session {
         };
         let moving = self.moving(description, plan, &captured, &computed).await?;
         let occupied = self.occupied(description, plan, &keys).await?;
-        let rewritten = if plan.write.stable || plan.image.is_none() {
+        let rewritten = if plan.write.stable || plan.image.is_none() || unread.is_some() {
             None
         } else {
             rewrite(branch, table, plan, text, &captured)
@@ -195,6 +201,9 @@ impl Session {
                 return Err(Stopped::Dead(Failure::dead("the server answered a write with rows")).into());
             }
         };
+        if let (Some(why), 1..) = (unread, ok.affected) {
+            return Err(Stopped::Dead(Failure::unread(&plan.entry.name, &why)).into());
+        }
         self.count(branch, plan, &captured, &ok)?;
         let echo =
             self.keep_echo(moving.is_some() || !plan.asked.is_empty() || branch::mixes(&keys), &ok).await?;
@@ -257,9 +266,13 @@ impl Session {
         let rows = match image {
             None => {
                 let keys = told_keys(plan, description, told)?;
-                return Ok(Before { captured: Vec::new(), computed: Vec::new(), keys });
+                return Ok(Before { captured: Vec::new(), computed: Vec::new(), keys, unread: None });
             }
             Some(Answer::Rows(rows)) => rows,
+            Some(Answer::Error(error)) if error.code == WRONG_VALUE => {
+                let unread = Some(error.message());
+                return Ok(Before { captured: Vec::new(), computed: Vec::new(), keys: Vec::new(), unread });
+            }
             Some(Answer::Error(error)) => return Err(Stopped::Server(error).into()),
             Some(Answer::TooMany) => {
                 let most = self.resource.max_rows;
@@ -276,7 +289,7 @@ impl Session {
             let image = capture::decode(description, row);
             captured.push(image.ok_or_else(|| Stopped::Dead(Failure::dead(changed)))?);
         }
-        Ok(Before { captured, computed, keys: Vec::new() })
+        Ok(Before { captured, computed, keys: Vec::new(), unread: None })
     }
 
     /// Rows written must be rows captured.
@@ -284,7 +297,8 @@ impl Session {
         let found_rows = self.backside.capabilities & FOUND_ROWS != 0;
         let written = match plan.write.verb {
             Verb::Update if found_rows => ok.affected,
-            Verb::Update => ok.matched().unwrap_or(u64::MAX),
+            // MariaDB says nothing more where it knows beforehand that no row matches, as with LIMIT 0.
+            Verb::Update => ok.matched().unwrap_or(if ok.affected == 0 { 0 } else { u64::MAX }),
             Verb::Insert | Verb::Delete => ok.affected,
         };
         let expected = match plan.write.verb {

@@ -31,6 +31,8 @@ impl Param {
             Self::Null => "NULL".into(),
             Self::Number(digits) => digits.clone(),
             Self::Double(number) => format!("{number:e}"),
+            // Drivers send bytes as strings, too. The server takes any from a parameter, but only proper ones in a literal.
+            Self::Text(bytes) if !is_proper(bytes, charset) => format!("_binary {}", hex(bytes)),
             Self::Text(bytes) => format!("_{charset} {}", hex(bytes)),
             Self::Blob(bytes) => format!("_binary {}", hex(bytes)),
             Self::Temporal(keyword, text) => format!("{keyword}'{text}'"),
@@ -54,6 +56,17 @@ impl Param {
             Self::Blob(_) => Some(KeyValue::String { literal: self.literal(charset), text: None }),
             Self::Temporal(_, text) => Some(KeyValue::String { literal: format!("'{text}'"), text: None }),
         }
+    }
+}
+
+/// Whether these bytes are a string of a character set, as far as we know it.
+fn is_proper(bytes: &[u8], charset: &str) -> bool {
+    match charset {
+        "utf8mb4" => std::str::from_utf8(bytes).is_ok(),
+        "utf8" | "utf8mb3" => {
+            std::str::from_utf8(bytes).is_ok_and(|text| text.chars().all(|c| c < '\u{10000}'))
+        }
+        _ => true,
     }
 }
 

@@ -42,6 +42,66 @@ async fn bound_values_of_every_kind() {
     }
 }
 
+/// Drivers bind bytes as strings of the connection's character set, which they need not be.
+#[tokio::test]
+async fn bytes_bound_as_strings() {
+    let tables = "CREATE TABLE k (id VARBINARY(16) PRIMARY KEY, b BINARY(4), v INT);
+        INSERT INTO k VALUES (x'FF27225C', x'FF', 1), (x'C328', x'00', 2), ('plain', 'p', 3);\n";
+    let room = room("bytes", tables).await;
+    for kind in Kind::ALL {
+        let before = room.dump(kind).await;
+        let mut conn = room.app(kind).await;
+        for names in ["SET NAMES utf8mb4", "SET NAMES utf8mb3"] {
+            conn.query_drop(names).await.unwrap();
+            sql::begin(&mut conn).await.unwrap();
+            let update = "UPDATE k SET v = v + 1 WHERE id IN (?, ?, ?)";
+            let keys = (vec![0xff_u8, 0x27, 0x22, 0x5c], vec![0xc3_u8, 0x28], b"plain".to_vec());
+            conn.exec_drop(update, keys).await.unwrap();
+            assert_eq!(conn.affected_rows(), 3, "{kind:?}, {names}");
+            conn.exec_drop("DELETE FROM k WHERE b > ?", (vec![0xf0_u8, 0x9f, 0x98, 0x80],)).await.unwrap();
+            assert_eq!(conn.affected_rows(), 1, "{kind:?}, {names}");
+            let key = vec![0xf0_u8, 0x9f, 0x98, 0x80];
+            conn.exec_drop("INSERT INTO k VALUES (?, ?, ?)", (key, vec![0xfe_u8], 9)).await.unwrap();
+            conn.exec_drop("INSERT INTO k VALUES (?, ?, ?)", (vec![0xfd_u8], vec![0xfe_u8], 9))
+                .await
+                .unwrap();
+            assert_eq!(sql::rollback(&mut conn).await.unwrap(), "rolled_back", "{kind:?}, {names}");
+            assert_eq!(room.dump(kind).await, before, "{kind:?}, {names}");
+        }
+    }
+}
+
+/// As a literal MySQL does not compare it with a date, as a parameter it does.
+#[tokio::test]
+async fn dates_that_are_none() {
+    let tables = "CREATE TABLE d (at DATE PRIMARY KEY, v INT);
+        INSERT INTO d VALUES ('2024-02-29', 1);\n";
+    let room = room("dates", tables).await;
+    for kind in Kind::ALL {
+        let before = room.dump(kind).await;
+        let (mut conn, mut direct) = (room.app(kind).await, room.direct(kind).await);
+        for date in ["0000-00-00", "2024-00-10", "2024-02-31"] {
+            for statement in ["UPDATE d SET v = 2 WHERE at = ?", "DELETE FROM d WHERE at = ? LIMIT 1"] {
+                sql::begin(&mut conn).await.unwrap();
+                let through = conn.exec_drop(statement, (date,)).await;
+                let right = direct.exec_drop(statement, (date,)).await;
+                assert_eq!(
+                    sql::errno(&through),
+                    sql::errno(&right),
+                    "{kind:?} {statement} {date}: {through:?}"
+                );
+                let text = statement.replace('?', &format!("'{date}'"));
+                let (through, right) =
+                    (sql::error_of(&mut conn, &text).await, sql::error_of(&mut direct, &text).await);
+                assert_eq!(through, right, "{kind:?} {text}");
+                conn.exec_drop("UPDATE d SET v = v + 1 WHERE at = ?", ("2024-02-29",)).await.unwrap();
+                assert_eq!(sql::rollback(&mut conn).await.unwrap(), "rolled_back");
+                assert_eq!(room.dump(kind).await, before, "{kind:?} {statement}");
+            }
+        }
+    }
+}
+
 #[tokio::test]
 async fn one_statement_inside_and_outside() {
     let room = room("inside_outside", TABLES).await;

@@ -19,6 +19,10 @@ CREATE TABLE parent (id INT PRIMARY KEY);
 INSERT INTO parent VALUES (1), (2);
 CREATE TABLE child (id INT PRIMARY KEY, pid INT, FOREIGN KEY (pid) REFERENCES parent (id) ON DELETE CASCADE);
 INSERT INTO child VALUES (1, 1);
+CREATE TABLE `größe \"名\"/1` (id INT PRIMARY KEY);
+INSERT INTO `größe \"名\"/1` VALUES (1), (2);
+CREATE TABLE `enfant à-b` (id INT PRIMARY KEY, pid INT, FOREIGN KEY (pid) REFERENCES `größe \"名\"/1` (id) ON DELETE CASCADE);
+INSERT INTO `enfant à-b` VALUES (1, 1);
 CREATE PROCEDURE p_bump() UPDATE kv SET v = v + 1;
 CREATE FUNCTION f_bump() RETURNS INT DETERMINISTIC MODIFIES SQL DATA
 BEGIN UPDATE other SET v = v + 1; RETURN 1; END;
@@ -49,6 +53,7 @@ const REFUSED: &[&str] = &[
     "UPDATE nopk SET b = 9",
     "DELETE FROM nopk",
     "DELETE FROM parent WHERE id = 1",
+    "DELETE FROM `größe \"名\"/1` WHERE id = 1",
     "LOCK TABLES kv WRITE",
     "CREATE TABLE copied AS SELECT * FROM kv",
     "/*!50000 REPLACE INTO kv (id, name) VALUES (51, 'dup') */",

@@ -181,6 +181,52 @@ async fn foreign_keys_without_cascades() {
     check("foreign_keys", tables, &statements).await;
 }
 
+/// InnoDB does not delete such a row, so that its INSERT cannot be undone by a plain DELETE.
+#[tokio::test]
+async fn rows_that_point_at_themselves() {
+    let tables = "CREATE TABLE root (id INT PRIMARY KEY, pid INT NOT NULL, FOREIGN KEY (pid) REFERENCES root (id));
+        INSERT INTO root VALUES (1, 1);
+        CREATE TABLE fall (id INT PRIMARY KEY, pid INT, FOREIGN KEY (pid) REFERENCES fall (id) ON DELETE CASCADE);
+        INSERT INTO fall VALUES (1, 1);
+        CREATE TABLE word (w VARCHAR(9) CHARACTER SET utf8mb4 COLLATE utf8mb4_general_ci, p VARCHAR(9) CHARACTER SET utf8mb4
+          COLLATE utf8mb4_general_ci, UNIQUE (w), PRIMARY KEY (w, p), FOREIGN KEY (p) REFERENCES word (w) ON UPDATE CASCADE);\n";
+    let statements = [
+        "INSERT INTO root VALUES (2, 2), (3, 2), (4, 1)",
+        "INSERT INTO fall VALUES (2, 2), (3, 2), (4, 1)",
+        "INSERT INTO word VALUES ('b ', 'B'), ('c', 'b')",
+        "UPDATE root SET pid = id WHERE id = 3",
+        "INSERT INTO root VALUES (5, 3)",
+    ];
+    check("self_references", tables, &statements).await;
+}
+
+#[tokio::test]
+async fn rows_under_children_of_any_name() {
+    let tables = "CREATE TABLE `größe` (id INT PRIMARY KEY, v INT);
+        INSERT INTO `größe` VALUES (1, 1);
+        CREATE TABLE `enfant à\"名\"/b-c` (id INT PRIMARY KEY, pid INT, FOREIGN KEY (pid) REFERENCES `größe` (id) ON DELETE CASCADE);
+        INSERT INTO `enfant à\"名\"/b-c` VALUES (1, 1);\n";
+    let statements =
+        ["INSERT INTO `größe` VALUES (2, 2), (3, 3)", "INSERT INTO `enfant à\"名\"/b-c` VALUES (2, 2)"];
+    check("children_names", tables, &statements).await;
+}
+
+#[tokio::test]
+async fn updates_that_surely_match_nothing() {
+    let tables =
+        "CREATE TABLE t (id INT PRIMARY KEY, v INT NOT NULL); INSERT INTO t VALUES (1, 1), (2, 2);\n";
+    let tables = tables.replace("; INSERT", ";\nINSERT");
+    let statements = [
+        "UPDATE t SET v = 5 LIMIT 0",
+        "UPDATE t SET v = 5 WHERE id = 1 ORDER BY id LIMIT 0",
+        "UPDATE t SET v = 5 WHERE 1 = 0",
+        "UPDATE t SET v = 5 WHERE v IS NULL",
+        "UPDATE t SET v = 5 WHERE id = 1 AND id = 2",
+        "UPDATE t SET v = 6 WHERE id = 2",
+    ];
+    check("match_nothing", &tables, &statements).await;
+}
+
 #[tokio::test]
 async fn subqueries_and_functions_in_expressions() {
     let tables = "CREATE TABLE t (id INT PRIMARY KEY, v INT, s TEXT);

@@ -217,8 +217,11 @@ async fn rows_that_point_at_each_other() {
     let tables = "CREATE TABLE tree (id int PRIMARY KEY, pid int REFERENCES tree);
         INSERT INTO tree VALUES (1, NULL), (2, 1), (3, 2);
         CREATE TABLE late (id int PRIMARY KEY, pid int REFERENCES late DEFERRABLE INITIALLY DEFERRED);
-        INSERT INTO late VALUES (1, 2), (2, 1)";
+        INSERT INTO late VALUES (1, 2), (2, 1);
+        CREATE TABLE fall (id int PRIMARY KEY, pid int REFERENCES fall ON DELETE CASCADE)";
     let statements = [
+        "INSERT INTO fall VALUES (1, 1), (2, 1)",
+        "INSERT INTO fall VALUES (5, 6), (6, NULL)",
         "INSERT INTO tree VALUES (10, NULL), (11, 10), (12, 11)",
         "DELETE FROM tree WHERE id < 4",
         "INSERT INTO late VALUES (10, 11), (11, 10)",

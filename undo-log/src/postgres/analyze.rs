@@ -247,7 +247,12 @@ impl Words<'_> {
                 .name(1 + usize::from(self.is(1, "SAVEPOINT")))
                 .map_or_else(|| unsupported("RELEASE of no name"), Class::Release),
             "RESET" if self.is(1, "ALL") => Class::ResetAll,
-            "SET" | "RESET" | "DEALLOCATE" | "UNLISTEN" | "LISTEN" | "LOCK" => Class::Session,
+            "SET" | "RESET" | "DEALLOCATE" | "UNLISTEN" | "LISTEN" => Class::Session,
+            // The proxy reads rows from outside.
+            "LOCK" if !self.has("MODE") || self.has("ACCESS") && self.has("EXCLUSIVE") => unsupported(
+                "LOCK TABLE in ACCESS EXCLUSIVE MODE, which keeps the proxy from reading the table,",
+            ),
+            "LOCK" => Class::Session,
             "DISCARD" if self.is(1, "ALL") => Class::DiscardAll,
             "DISCARD" if self.is(1, "PLANS") || self.is(1, "SEQUENCES") => Class::Session,
             "PREPARE" if self.is(1, "TRANSACTION") => unsupported("PREPARE TRANSACTION"),
@@ -317,6 +322,13 @@ impl Words<'_> {
                 _ if depth == 0 && token.is_word(self.sql, "TO") => break,
                 _ => {}
             }
+        }
+        let to_file = |at: usize| {
+            self.is(at, "TO")
+                && self.tokens.get(at + 1).is_some_and(|t| matches!(t.kind, Kind::Quoted | Kind::String))
+        };
+        if (0..self.tokens.len()).any(to_file) {
+            return unsupported("COPY … TO a file of the server");
         }
         if self.writes_inside() { COUNTED } else { Class::Read }
     }

@@ -46,6 +46,9 @@ fn first_words_tell() {
         "DECLARE c CURSOR WITH HOLD FOR SELECT f()",
         "SELECT 'open",
         "COPY t TO PROGRAM 'x'",
+        "COPY t TO '/tmp/x' (FORMAT csv)",
+        "LOCK TABLE t",
+        "LOCK t IN ACCESS EXCLUSIVE MODE NOWAIT",
     ] {
         assert!(matches!(class(sql), Class::Unsupported(_)), "{sql}: {:?}", class(sql));
     }
@@ -78,6 +81,7 @@ fn first_words_tell() {
     assert_eq!(class("DISCARD ALL"), Class::DiscardAll);
     assert_eq!(class("RESET ALL"), Class::ResetAll);
     assert_eq!(class("RESET search_path"), Class::Session);
+    assert_eq!(class("LOCK TABLE t IN EXCLUSIVE MODE"), Class::Session);
     let names = prepared_names(b"SELECT 1; prepare \"A b\" (int) AS SELECT $1; PREPARE x AS DELETE FROM t");
     assert_eq!(names[..2], ["A b", "x"]);
 }

@@ -1,4 +1,4 @@
-//! Foreign keys of other tables that point at a table and change rows there on their own.
+//! Foreign keys that point at a table, and those of them that change rows on their own.
 //!
 //! MySQL is asked through its dictionary's views. MariaDB opens every table of every schema for the same views (and
 //! has been seen to die of it), so that InnoDB's own dictionary is read there.
@@ -11,8 +11,18 @@ use std::collections::BTreeMap;
 const ON_DELETE: u32 = 1 | 2;
 const ON_UPDATE: u32 = 4 | 8;
 
-/// Those that point at this table.
+/// Those that point at this table and change rows on their own.
 pub(super) async fn cascades(
+    conn: &mut Conn,
+    mariadb: bool,
+    named: (&str, &str),
+) -> Result<Vec<Reference>, mysql_async::Error> {
+    let all = references(conn, mariadb, named).await?;
+    Ok(all.into_iter().filter(|r| r.on_delete || r.on_update).collect())
+}
+
+/// All that point at this table.
+pub(super) async fn references(
     conn: &mut Conn,
     mariadb: bool,
     named: (&str, &str),
@@ -43,20 +53,29 @@ async fn of_dictionary(conn: &mut Conn, named: (&str, &str)) -> Result<Vec<Refer
         });
         reference.columns.push((column, referenced));
     }
-    Ok(found.into_values().filter(|r| r.on_delete || r.on_update).collect())
+    Ok(found.into_values().collect())
 }
 
 async fn of_innodb(
     conn: &mut Conn,
     (schema, table): (&str, &str),
 ) -> Result<Vec<Reference>, mysql_async::Error> {
-    let keys: Vec<(String, String, String, u32)> = conn
-        .query("SELECT ID, FOR_NAME, REF_NAME, TYPE FROM information_schema.INNODB_SYS_FOREIGN ORDER BY ID")
+    // Stored as `schema/table`, both spelt as file names are: the server reads its own spelling.
+    let part = |name: &str, at: i8| {
+        format!("CONVERT(CONVERT(SUBSTRING_INDEX({name}, '/', {at}) USING binary) USING filename)")
+    };
+    let keys: Vec<(String, String, String, String, String, u32)> = conn
+        .query(format!(
+            "SELECT ID, {}, {}, {}, {}, TYPE FROM information_schema.INNODB_SYS_FOREIGN ORDER BY ID",
+            part("FOR_NAME", 1),
+            part("FOR_NAME", -1),
+            part("REF_NAME", 1),
+            part("REF_NAME", -1)
+        ))
         .await?;
-    let wanted = (schema.to_owned(), table.to_owned());
     let mut found = Vec::new();
-    for (id, child, parent, rules) in keys {
-        if rules & (ON_DELETE | ON_UPDATE) == 0 || two_names(&parent) != Some(wanted.clone()) {
+    for (id, child_schema, child_table, parent_schema, parent_table, rules) in keys {
+        if (parent_schema.as_str(), parent_table.as_str()) != (schema, table) {
             continue;
         }
         let columns: Vec<(String, String)> = conn
@@ -65,53 +84,12 @@ async fn of_innodb(
                 (&id,),
             )
             .await?;
-        let child = two_names(&child).unwrap_or_default();
         found.push(Reference {
-            child,
+            child: (child_schema, child_table),
             columns,
             on_delete: rules & ON_DELETE != 0,
             on_update: rules & ON_UPDATE != 0,
         });
     }
     Ok(found)
-}
-
-/// `schema/table` as InnoDB stores them: other signs than letters, digits and _ are `@` and four hexadecimal digits.
-fn two_names(stored: &str) -> Option<(String, String)> {
-    let (schema, table) = stored.split_once('/')?;
-    Some((decoded(schema), decoded(table)))
-}
-
-fn decoded(stored: &str) -> String {
-    let mut name = String::with_capacity(stored.len());
-    let mut rest = stored;
-    while let Some(at) = rest.find('@') {
-        name.push_str(&rest[..at]);
-        let code =
-            rest.get(at + 1..at + 5).and_then(|c| u32::from_str_radix(c, 16).ok()).and_then(char::from_u32);
-        match code {
-            Some(sign) => {
-                name.push(sign);
-                rest = &rest[at + 5..];
-            }
-            None => {
-                name.push('@');
-                rest = &rest[at + 1..];
-            }
-        }
-    }
-    name + rest
-}
-
-#[cfg(test)]
-mod tests {
-    use super::two_names;
-
-    #[test]
-    fn stored_names_are_decoded() {
-        let names = |s: &str| two_names(s).map(|(a, b)| format!("{a}.{b}"));
-        assert_eq!(names("shop/order_item").as_deref(), Some("shop.order_item"));
-        assert_eq!(names("my@002dshop/a@0060b@").as_deref(), Some("my-shop.a`b@"));
-        assert_eq!(names("plain"), None);
-    }
 }

@@ -115,6 +115,35 @@ impl Tx {
         Ok(found.is_some())
     }
 
+    pub async fn delete_pointing_at_itself(
+        &mut self,
+        entry: &Entry,
+        step: &Step<'_>,
+    ) -> Result<bool, BackendError> {
+        let (Ok(table), Some(row), None) = (&entry.table, step.from, step.to) else { return Ok(false) };
+        let named = (table.schema.as_str(), table.name.as_str());
+        let all = super::foreign_keys::references(&mut self.conn, self.mariadb, named).await;
+        let all = all.map_err(|e| self.wrap(e))?;
+        if !all.iter().any(|reference| is_own(table, reference)) {
+            return Ok(false);
+        }
+        for reference in &all {
+            if self.has_child(entry, reference, row).await? {
+                return Ok(false);
+            }
+        }
+        // Nothing else points at it, and nothing can come to: the row is locked.
+        self.set_foreign_key_checks(false).await?;
+        let done = self.take(step).await;
+        self.set_foreign_key_checks(true).await?;
+        done.map(|()| true)
+    }
+
+    async fn set_foreign_key_checks(&mut self, on: bool) -> Result<(), BackendError> {
+        let set = format!("SET foreign_key_checks = {}", u8::from(on));
+        self.conn.query_drop(set).await.map_err(|e| self.wrap(e))
+    }
+
     pub async fn commit(mut self) -> Result<(), BackendError> {
         self.conn.query_drop("COMMIT").await.map_err(|e| self.wrap(e))
     }
@@ -131,13 +160,26 @@ fn bytes(value: Value) -> Option<Vec<u8>> {
     }
 }
 
-/// Finds a row of a child table that points at this row, and locks it; None when the key has a NULL in it.
+/// Whether the foreign key points from a table to itself.
+fn is_own(table: &Table, reference: &Reference) -> bool {
+    (&reference.child.0, &reference.child.1) == (&table.schema, &table.name)
+}
+
+/// Finds a row of a child table, other than the row itself, that points at this row, and locks it; None when the key has a
+/// NULL in it.
 fn children(table: &Table, reference: &Reference, row: &Row) -> Option<String> {
+    let is = |name: &str, at: usize| {
+        let literal = table.columns[at].kind.literal(row.0[at].as_deref()?)?;
+        Some(format!("{} = {literal}", identifier(name)))
+    };
     let mut conditions = Vec::new();
     for (child, parent) in &reference.columns {
-        let at = table.column(parent)?;
-        let literal = table.columns[at].kind.literal(row.0[at].as_deref()?)?;
-        conditions.push(format!("{} = {literal}", identifier(child)));
+        conditions.push(is(child, table.column(parent)?)?);
+    }
+    if is_own(table, reference) {
+        let own = table.key.parts.iter().map(|part| is(&table.columns[part.column].name, part.column));
+        let key: Option<Vec<String>> = own.collect();
+        conditions.push(format!("NOT ({})", key?.join(" AND ")));
     }
     let (schema, name) = &reference.child;
     Some(format!(

@@ -130,16 +130,15 @@ async fn describe(client: &Connection, oid: u32) -> Result<Option<Entry>, Error>
         name: locked_as.clone(),
         table: Err(String::new()),
         triggers: row.try_get(7)?,
+        fires: !ordinary.is_empty(),
         quiet: None,
         cascades: references.iter().filter(|r| r.on_delete || r.on_update).cloned().collect(),
         layout: None,
     };
-    match (ordinary.is_empty(), can_be_quiet) {
-        (true, _) => {}
-        (false, true) => {
-            entry.quiet = Some(ForeignKeys { parents: own(&parents)?, children: references });
-        }
-        (false, false) => entry.triggers.extend(ordinary),
+    if can_be_quiet {
+        entry.quiet = Some(ForeignKeys { parents: own(&parents)?, children: references });
+    } else {
+        entry.triggers.extend(ordinary);
     }
     let obstacle = obstacle(row, (&schema, &kind, &persistence))?;
     let described = match obstacle {

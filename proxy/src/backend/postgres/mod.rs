@@ -113,8 +113,8 @@ impl Postgres {
             let now = session.describe(oid).await?;
             let same = now.is_some_and(|now| {
                 (&now.name, &now.table, &now.layout) == (&entry.name, &entry.table, &entry.layout)
-                    && (&now.triggers, &now.cascades, &now.quiet)
-                        == (&entry.triggers, &entry.cascades, &entry.quiet)
+                    && (&now.triggers, now.fires, &now.cascades, &now.quiet)
+                        == (&entry.triggers, entry.fires, &entry.cascades, &entry.quiet)
             });
             if !same {
                 self.catalogue.forget();

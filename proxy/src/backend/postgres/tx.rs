@@ -296,6 +296,11 @@ impl Tx {
         self.session.query(&query, &params).await
     }
 
+    pub async fn delete_pointing_at_itself(&mut self, _: &Entry, _: &Step<'_>) -> Result<bool, BackendError> {
+        // To PostgreSQL it is a row like others.
+        Ok(false)
+    }
+
     pub async fn commit(mut self) -> Result<(), BackendError> {
         self.session.end("COMMIT").await
     }
@@ -305,14 +310,23 @@ impl Tx {
     }
 }
 
-/// The condition for a row of a child table to point at a row; and the columns that are its parameters.
+/// The condition for a row of a child table, other than the row itself, to point at a row; and the columns that are its
+/// parameters.
 fn pointing(table: &Table, reference: &Reference) -> Option<(String, Vec<usize>)> {
-    let (mut conditions, mut columns) = (Vec::new(), Vec::new());
-    for (child, parent) in &reference.columns {
-        let at = table.column(parent)?;
+    let mut columns = Vec::new();
+    let mut is = |name: &str, at: usize| {
         let ColumnKind::Postgres(kind) = &table.columns[at].kind else { return None };
         columns.push(at);
-        conditions.push(format!("child.{} = ${}::{kind}", quote(child), columns.len()));
+        Some(format!("child.{} = ${}::{kind}", quote(name), columns.len()))
+    };
+    let mut conditions = Vec::new();
+    for (child, parent) in &reference.columns {
+        conditions.push(is(child, table.column(parent)?)?);
+    }
+    if (&reference.child.0, &reference.child.1) == (&table.schema, &table.name) {
+        let own = table.key.parts.iter().map(|part| is(&table.columns[part.column].name, part.column));
+        let key: Option<Vec<String>> = own.collect();
+        conditions.push(format!("NOT ({})", key?.join(" AND ")));
     }
     Some((conditions.join(" AND "), columns))
 }

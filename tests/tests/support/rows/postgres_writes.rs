@@ -145,6 +145,7 @@ pub fn sections() -> Vec<Section> {
                 row("a function that makes a temporary table", "SELECT make()").on("CREATE FUNCTION make() RETURNS void LANGUAGE sql AS 'CREATE TEMPORARY TABLE mine (id int)'"),
                 row("a function that writes, in a CHECK", "INSERT INTO w VALUES (1)").on(&format!("{FUNCTION};\nCREATE TABLE w (id int PRIMARY KEY CHECK (bump() > 0))")),
                 row("a function that writes a temporary table", "SELECT keep()").after(&["CREATE TEMPORARY TABLE mine (id int)"]).on("CREATE FUNCTION keep() RETURNS void LANGUAGE plpgsql AS $$ BEGIN INSERT INTO mine VALUES (1); END $$"),
+                rows("a function that writes, with track_counts off", &["SET track_counts = off", "SELECT bump()"]).by_admin().on(FUNCTION),
                 row("a function that writes, and turns track_counts off", "SELECT public.uncounted('UPDATE {schema}.t SET v = 9')").limit(),
                 row("a function that writes, and resets the counters", "SELECT bump(), pg_stat_reset(), pg_stat_clear_snapshot()").by_admin().on(FUNCTION),
                 row("a function that writes, and forces a flush of the counters", "SELECT bump(), pg_stat_force_next_flush()").on(FUNCTION),
