@@ -267,6 +267,20 @@ async fn references_to_rows_restored_quietly() {
     }
 }
 
+/// No order of single rows restores them under foreign keys that are checked at once.
+#[tokio::test]
+async fn rows_that_point_at_each_other_in_a_circle() {
+    check(
+        "circle",
+        "CREATE TABLE r (v int PRIMARY KEY, p int REFERENCES r ON DELETE SET NULL); INSERT INTO r VALUES (1, NULL), (2, 1);
+         CREATE TABLE a (id int PRIMARY KEY, b int); CREATE TABLE b (id int PRIMARY KEY, a int REFERENCES a ON DELETE CASCADE);
+         ALTER TABLE a ADD FOREIGN KEY (b) REFERENCES b ON DELETE CASCADE;
+         INSERT INTO a VALUES (1, NULL); INSERT INTO b VALUES (1, 1); UPDATE a SET b = 1",
+        &["UPDATE r SET p = 2 WHERE v = 1", "DELETE FROM r", "DELETE FROM a"],
+    )
+    .await;
+}
+
 #[tokio::test]
 async fn savepoints_around_them() {
     check_modes(

@@ -1,7 +1,8 @@
 //! Random tables, rows and statements, on every kind of server: a rollback must leave every byte as it was, and a commit
 //! must leave and answer what the same statements leave and answer without the proxy.
 //!
-//! `ATONE_PROPERTY_SECONDS` says how long each server is tried (45); `ATONE_PROPERTY_SEED` runs one case again.
+//! `ATONE_PROPERTY_SECONDS` says how long each server is tried (45), `ATONE_PROPERTY_FROM` from which seed on (1; `new`: any);
+//! `ATONE_PROPERTY_SEED` runs one case again.
 
 mod campaign;
 mod case;

@@ -107,9 +107,7 @@ impl Dialect for Postgres {
     }
 
     fn to_itself(&self) -> &'static str {
-        // A limit that is known: rows that point at each other in a circle and are deleted by one statement cannot be put
-        // back one by one, unless the foreign key can be deferred.
-        " DEFERRABLE"
+        ""
     }
 
     fn no_columns(&self) -> &'static str {
