@@ -154,7 +154,7 @@ impl Session {
     }
 
     fn has_written(&self) -> bool {
-        self.branch.as_ref().is_some_and(|b| !b.changes.is_empty())
+        self.branch.as_ref().is_some_and(|b| !b.is_empty())
     }
 
     async fn enter(&mut self) -> Result<Result<(), Failure>, End> {

@@ -61,14 +61,14 @@ impl Session {
             if self.skipping {
                 return self.end_if_refused().await;
             }
-            self.block = chain;
+            self.ended_well(chain);
             self.statements.end_of_transaction();
             return Ok(());
         };
         match self.settle(branch, Some(frame)).await? {
             Ok(answer) => {
                 self.answer.extend(&answer);
-                self.block = chain;
+                self.ended_well(chain);
                 Ok(())
             }
             Err((failure, lost)) => {
@@ -120,7 +120,8 @@ impl Session {
         if ran.ready.is_some_and(|status| status != IDLE) {
             self.ask_alone("ROLLBACK").await?;
         }
-        (self.branch, self.block) = (None, false);
+        self.branch = None;
+        self.ended_well(false);
         self.counters.forget();
         self.statements.end_of_transaction();
         Ok(())

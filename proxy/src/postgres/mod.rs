@@ -46,6 +46,8 @@ use tokio_util::sync::CancellationToken;
 const LOOK_LIMIT: usize = 1 << 20;
 /// No transaction is open.
 const IDLE: u8 = b'I';
+/// A transaction is open.
+const OPEN: u8 = b'T';
 /// A transaction is open and has failed.
 const FAILED: u8 = b'E';
 
@@ -87,7 +89,7 @@ pub struct Session {
     defines: bool,
     /// Statements were run that no Sync has followed yet.
     unsynced: bool,
-    /// The server's transaction status, as of the last ReadyForQuery.
+    /// The server's transaction status, as of the last ReadyForQuery or of what has ended one since.
     status: u8,
     /// An explicit local transaction is open.
     block: bool,

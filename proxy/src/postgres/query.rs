@@ -69,7 +69,9 @@ impl Session {
         }
         // A simple Query ends the unnamed statement.
         self.statements.close(b'S', b"");
-        self.pipeline.close(b'S', "");
+        if !statements.iter().all(ours) {
+            self.pipeline.close(b'S', "");
+        }
         for statement in &statements {
             self.simple(statement).await?;
             if self.skipping {

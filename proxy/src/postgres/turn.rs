@@ -5,7 +5,8 @@
 //! client's COMMIT stands.
 
 use super::{
-    End, Failure, Session, failure, pipeline::Ask, rolling_back, statements::Prepared, write::Asked,
+    End, Failure, IDLE, OPEN, Session, failure, pipeline::Ask, rolling_back, statements::Prepared,
+    write::Asked,
 };
 use crate::wire::postgres::{
     Bind, Parse, build,
@@ -304,7 +305,7 @@ impl Session {
                 (self.branch, self.ended) = (None, None);
                 self.counters.forget();
                 self.pipeline.pass(frame, Ask::Execute);
-                self.block = *chain;
+                self.ended_well(*chain);
             }
             Class::Savepoint(name) => {
                 // What came before can be told apart from what comes after only now.
@@ -321,6 +322,7 @@ impl Session {
                 self.pipeline.pass(frame, Ask::Execute);
                 self.send().await?;
                 if !self.skipping {
+                    self.ended_well(true);
                     self.counters.forget();
                     if let Some(branch) = &mut self.branch {
                         branch.rollback_to_nested(name);
@@ -343,6 +345,13 @@ impl Session {
             Class::Write(_) | Class::Control(_) => {}
         }
         Ok(())
+    }
+
+    /// A local transaction has ended, or gone back to a savepoint: one that had failed has not any more, though no
+    /// ReadyForQuery has said so yet. Is one open now?
+    pub(super) fn ended_well(&mut self, open: bool) {
+        self.block = open;
+        self.status = if open { OPEN } else { IDLE };
     }
 
     /// Tells the client no, and makes its local transaction fail as any error would.

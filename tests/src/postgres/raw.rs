@@ -8,7 +8,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 
-const PROTOCOL: [u8; 4] = [0, 3, 0, 0];
+/// Version 3.0 of the protocol.
+const PROTOCOL: u32 = 3 << 16;
 const CANCEL: [u8; 4] = 80_877_102_u32.to_be_bytes();
 
 /// A connection that has signed in.
@@ -30,18 +31,30 @@ impl Raw {
         database: &str,
         parameters: &[(&str, &str)],
     ) -> Result<Self> {
+        Self::connect_by(PROTOCOL, port, user, database, parameters).await
+    }
+
+    /// The same, asking for this version of the protocol.
+    pub async fn connect_by(
+        protocol: u32,
+        port: u16,
+        user: (&str, &str),
+        database: &str,
+        parameters: &[(&str, &str)],
+    ) -> Result<Self> {
         let stream = TcpStream::connect(("127.0.0.1", port)).await.or_fail(format!("port {port}"))?;
         stream.set_nodelay(true).or_fail("a socket")?;
         let (reader, writer) = stream.into_split();
         let reader = BufReader::new(reader);
         let mut raw = Self { port, reader, writer, key: Vec::new(), greeting: Vec::new() };
-        let mut startup = PROTOCOL.to_vec();
+        let mut startup = protocol.to_be_bytes().to_vec();
         startup.extend(message::texts(&["user", user.0, "database", database]));
         parameters.iter().for_each(|(name, value)| startup.extend(message::texts(&[name, value])));
         startup.push(0);
         raw.send(&message::first(&startup)).await?;
         raw.sign_in(user.1).await?;
-        raw.greeting = raw.until(b'Z').await?;
+        let rest = raw.until(b'Z').await?;
+        raw.greeting.extend(rest);
         let key = raw.greeting.iter().find(|message| message.kind == b'K');
         raw.key = key.or_fail("no BackendKeyData came")?.body.clone();
         Ok(raw)
@@ -53,6 +66,11 @@ impl Raw {
             let message = self.receive().await?;
             if message.kind == b'E' {
                 return Err(Failure::new(format!("signing in: {message}")));
+            }
+            if message.kind == b'v' {
+                // What of the version and the options the server does not know.
+                self.greeting.push(message);
+                continue;
             }
             let (code, rest) = message.body.split_first_chunk::<4>().or_fail("a short message")?;
             match (message.kind, u32::from_be_bytes(*code)) {

@@ -319,6 +319,18 @@ async fn what_stays_refused() {
         let (state, message) = error_of(&mut raw, "WITH x AS (INSERT INTO nokey VALUES (1)) SELECT 1").await;
         assert_eq!(state, "0A000", "{kind:?}: {message}");
         assert!(message.contains("nokey") && message.contains("primary key"), "{kind:?}: {message}");
+        // What only the counts tell of is written all the same.
+        raw.query("BEGIN; WITH x AS (UPDATE t SET v = 1) SELECT 1").await.unwrap();
+        for ours in ["SELECT atone_leave()", "SELECT atone_commit()"] {
+            let (state, message) = error_of(&mut raw, ours).await;
+            assert_eq!(state, "55000", "{kind:?}: {ours}: {message}");
+            raw.query(
+                "ROLLBACK; BEGIN; MERGE INTO t USING t u ON t.id = u.id WHEN MATCHED THEN UPDATE SET v = 1",
+            )
+            .await
+            .unwrap();
+        }
+        raw.query("ROLLBACK").await.unwrap();
         // A statement of the protocol, executed in SQL, may be anything.
         let prepare = [message::parse("ends", "COMMIT", &[]), message::message(b'S', b"")].concat();
         raw.send(&prepare).await.unwrap();

@@ -28,6 +28,56 @@ async fn the_commit_of_a_failed_one_is_a_rollback() {
     }
 }
 
+/// In one text, or one pipeline, no ReadyForQuery tells that a failed local transaction is over.
+#[tokio::test]
+async fn writes_right_behind_the_end_of_a_failed_one() {
+    let texts = [
+        "ROLLBACK; BEGIN; UPDATE t SET v = 1; COMMIT",
+        "COMMIT; BEGIN; UPDATE t SET v = 1; COMMIT",
+        "ROLLBACK TO a; UPDATE t SET v = 1; COMMIT",
+        "ROLLBACK AND CHAIN; DELETE FROM c; COMMIT",
+        "ROLLBACK; UPDATE t SET v = 1",
+        "ROLLBACK; BEGIN; MERGE INTO t USING c ON t.id = c.t_id WHEN MATCHED THEN UPDATE SET v = 1; COMMIT",
+    ];
+    for kind in Kind::POSTGRES {
+        let room = room(kind, "behind_failed", TABLE).await;
+        let before = room.dump().await;
+        for text in texts {
+            for pipelined in [false, true] {
+                let mut raw = room.raw(true).await.unwrap();
+                let xid = raw.one("SELECT atone_begin()").await.unwrap();
+                raw.query("BEGIN; SAVEPOINT a").await.unwrap();
+                assert_eq!(error_of(&mut raw, "SELECT 1/0").await.0, "22012");
+                if pipelined {
+                    let run = |sql: &str| {
+                        [
+                            message::parse("", sql, &[]),
+                            message::bind("", "", &[], &[]),
+                            message::execute("", 0),
+                        ]
+                        .concat()
+                    };
+                    let mut all: Vec<u8> = text.split("; ").flat_map(run).collect();
+                    all.extend(message::message(b'S', b""));
+                    raw.send(&all).await.unwrap();
+                    let answer = raw.until(b'Z').await.unwrap();
+                    assert_eq!(error_in(&answer).0, "", "{kind:?}: {text}: {answer:?}");
+                } else {
+                    assert_eq!(error_of(&mut raw, text).await, Default::default(), "{kind:?}: {text}");
+                }
+                assert_ne!(room.dump().await, before, "{kind:?}: {text}");
+                assert_eq!(
+                    raw.one("SELECT atone_rollback()").await.unwrap(),
+                    "rolled_back",
+                    "{kind:?}: {text}"
+                );
+                assert_eq!(room.dump().await, before, "{kind:?}: {text}, pipelined {pipelined}");
+                room.calm(&xid).await;
+            }
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_deferred_constraint_that_fails_at_commit() {
     let tables =

@@ -17,6 +17,7 @@ mod prepared;
 mod refused;
 mod savepoints;
 mod session;
+mod startup;
 mod statements;
 mod together;
 mod types;
