@@ -10,6 +10,9 @@ use crate::wire::postgres::{Bind, build};
 impl Session {
     /// Sync, from the client or at the end of its Query: the implicit local transaction ends.
     pub(super) async fn on_sync(&mut self, tell: bool) -> Result<(), End> {
+        if !self.skipping && !self.block && self.unaccounted() {
+            self.check_counters().await?;
+        }
         if !self.skipping && !self.block && self.expects_counts() {
             if self.only_read() {
                 // Proven and ended in one go.

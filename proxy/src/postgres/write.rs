@@ -76,9 +76,6 @@ impl Session {
             let what = "a session whose client_encoding is not UTF8".into();
             return self.refuse(&Failure::unsupported(&Unsupported(what))).await;
         }
-        if self.failed() {
-            return self.write_in_vain(prepared, bind, asked);
-        }
         self.begin_counting();
         let name = self.own_name();
         let mut results = bind.results.clone();
@@ -134,20 +131,6 @@ impl Session {
         Ok(())
     }
 
-    /// In a local transaction that has failed the server refuses the statement itself.
-    fn write_in_vain(&mut self, prepared: &Arc<Prepared>, bind: &Bind, asked: Asked) -> Result<(), End> {
-        let name = self.own_name();
-        let own =
-            Bind { portal: name.clone().into_bytes(), statement: name.clone().into_bytes(), ..bind.clone() };
-        self.pipeline.parse(&name, &prepared.text, &prepared.types, Fate::DropUnlessError);
-        self.pipeline.bind(&own, Fate::DropUnlessError);
-        if asked == Asked::Query {
-            self.pipeline.describe(&name, Fate::DropNoData);
-        }
-        self.pipeline.execute(&name, Fate::Pass);
-        Ok(())
-    }
-
     /// The local transaction has failed: the server refuses everything but its end.
     pub(super) fn failed(&self) -> bool {
         self.block && self.status == FAILED
@@ -182,8 +165,17 @@ impl Session {
         !self.failed() && (self.counting || self.counters.known())
     }
 
+    /// Something was run of which only the counts can tell, and they were not asked for before it: this must not be.
+    pub(super) fn unaccounted(&self) -> bool {
+        self.counters.relied_on() && !self.counting && !self.counters.known() && !self.failed()
+    }
+
     /// Runs what was gathered and compares the counts.
     pub(super) async fn check_counters(&mut self) -> Result<(), End> {
+        if self.unaccounted() {
+            let failure = Failure::internal("what was written was not counted");
+            return self.refuse(&failure).await;
+        }
         if self.expects_counts() {
             self.ask_counters(Question::Counts);
         }
@@ -367,6 +359,13 @@ impl Session {
         };
         if let Some(what) = refused {
             return self.refuse(&Failure::unsupported(&Unsupported(what))).await;
+        }
+        if *how == Counted::Copy {
+            // Whatever came before is done with before the client is asked for rows.
+            self.send().await?;
+            if self.skipping {
+                return Ok(());
+            }
         }
         self.begin_counting();
         self.counters.rely();
