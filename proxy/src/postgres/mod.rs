@@ -9,6 +9,7 @@ mod connect;
 mod control;
 mod copy;
 mod counters;
+mod counting;
 mod failure;
 mod local;
 mod pipeline;

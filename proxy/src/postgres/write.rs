@@ -2,9 +2,9 @@
 //! the table or partition of each row, and the row.
 
 use super::{
-    End, FAILED, Failure, Session,
-    counters::{Counters, Counts, PORTAL, Question, Unseen, disproved, uncounted},
-    pipeline::{Ask, Fate, Ran, Seen},
+    End, Failure, Session,
+    counters::{Counters, Unseen, disproved, uncounted},
+    pipeline::{Fate, Ran, Seen},
     query::QUERY,
     statements::Prepared,
 };
@@ -12,7 +12,7 @@ use crate::{backend::Entry, branch::Branch, wire::postgres::Bind};
 use atone_undo_log::{
     analyze::Unsupported,
     capture::Captured,
-    postgres::{Class, Counted, Verb, Write},
+    postgres::{Class, Verb, Write},
 };
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -131,74 +131,6 @@ impl Session {
         Ok(())
     }
 
-    /// The local transaction has failed: the server refuses everything but its end.
-    pub(super) fn failed(&self) -> bool {
-        self.block && self.status == FAILED
-    }
-
-    /// Before the first statement of a local transaction that may change rows, the counters are asked.
-    pub(super) fn begin_counting(&mut self) {
-        if !self.counters.known() && !self.counting && !self.failed() {
-            self.ask_counters(Question::Baseline);
-        }
-    }
-
-    /// Asks the counters; [`Session::absorb`] hears the answer.
-    pub(super) fn ask_counters(&mut self, question: Question) {
-        for name in self.counters.stale() {
-            self.pipeline.close(b'S', &name);
-        }
-        let (parse, bind) = self.counters.ask(question);
-        self.statements.names_in_use = true;
-        if let Some((name, sql)) = parse {
-            self.pipeline.parse(&name, sql, &[], Fate::Drop);
-        }
-        self.pipeline.bind(&bind, Fate::Drop);
-        let fate = if question == Question::Proof { Fate::Drop } else { Fate::Keep };
-        self.pipeline.execute(PORTAL, fate);
-        self.pipeline.close(b'P', PORTAL);
-        self.counting = true;
-    }
-
-    /// Will there be something to compare when what was gathered has run?
-    pub(super) fn expects_counts(&self) -> bool {
-        !self.failed() && (self.counting || self.counters.known())
-    }
-
-    /// Something was run of which only the counts can tell, and they were not asked for before it: this must not be.
-    pub(super) fn unaccounted(&self) -> bool {
-        self.counters.relied_on() && !self.counting && !self.counters.known() && !self.failed()
-    }
-
-    /// Runs what was gathered and compares the counts.
-    pub(super) async fn check_counters(&mut self) -> Result<(), End> {
-        if self.unaccounted() {
-            let failure = Failure::internal("what was written was not counted");
-            return self.refuse(&failure).await;
-        }
-        if self.expects_counts() {
-            self.ask_counters(Question::Counts);
-        }
-        self.send().await
-    }
-
-    /// Deferred triggers and constraints have their say before the counts are asked for the last time: what they do is
-    /// part of the local transaction, and what they refuse is refused before anything is registered.
-    pub(super) fn fire_deferred(&mut self) {
-        let name = self.own_name();
-        let bind = Bind {
-            portal: name.clone().into_bytes(),
-            statement: name.clone().into_bytes(),
-            formats: Vec::new(),
-            values: Vec::new(),
-            results: Vec::new(),
-        };
-        self.pipeline.parse(&name, "SET CONSTRAINTS ALL IMMEDIATE", &[], Fate::Drop);
-        self.pipeline.bind(&bind, Fate::Drop);
-        self.pipeline.execute(&name, Fate::Commits);
-        self.pipeline.close(b'S', &name);
-    }
-
     /// Takes in what came of running: errors, rows of writes, counts.
     pub(super) async fn absorb(&mut self, ran: Ran) -> Result<(), End> {
         let Ran { kept, seen, writes, error, last_complete, parameters, mut rest, refused, .. } = ran;
@@ -284,45 +216,8 @@ impl Session {
         Ok(())
     }
 
-    async fn uncountable(&mut self) -> Result<(), End> {
-        let what = Unsupported(UNCOUNTED.into());
-        self.answer.extend(Failure::unsupported(&what).message("ERROR"));
-        self.fail_locally().await
-    }
-
-    async fn compare(&mut self, counts: Counts, last_complete: Option<usize>) -> Result<(), End> {
-        for unseen in self.counters.check(counts) {
-            if let Err(failure) = self.unseen(&unseen).await {
-                self.answer.truncate(last_complete.unwrap_or(self.answer.len()));
-                self.refused = true;
-                self.answer.extend(failure.message("ERROR"));
-                return self.fail_locally().await;
-            }
-        }
-        Ok(())
-    }
-
-    /// Rows of this table were changed that no statement told of: they will be looked for at the end.
-    async fn unseen(&mut self, unseen: &Unseen) -> Result<(), Failure> {
-        let refused = |why: &str| Failure::unseen(&unseen.table, why);
-        if unseen.counted < unseen.captured {
-            let why = format!("{} rows were told of and {} counted", unseen.captured, unseen.counted);
-            return Err(refused(&why));
-        }
-        let resource = self.resource.clone();
-        let Some(backend) = resource.backend.postgres() else { return Ok(()) };
-        let entry = backend.entry(unseen.oid).await.map_err(|e| Failure::backend(&e))?;
-        let entry = entry.ok_or_else(|| refused(NOT_KEPT))?;
-        protectable(&entry).map_err(|why| refused(&why))?;
-        let branch = self.branch.get_or_insert_with(|| Branch::new(crate::ids::branch()));
-        branch.written.insert(unseen.oid, entry.name.clone());
-        branch.unseen.insert(entry.name.clone());
-        branch.counted += usize::try_from(unseen.counted).unwrap_or(usize::MAX);
-        self.few_enough(0)
-    }
-
     /// Would these be too many rows?
-    fn few_enough(&self, more: usize) -> Result<(), Failure> {
+    pub(super) fn few_enough(&self, more: usize) -> Result<(), Failure> {
         let most = self.resource.max_rows;
         let rows = self.branch.as_ref().map_or(0, |b| b.rows().saturating_add(b.counted));
         if rows.saturating_add(more) <= most {
@@ -330,51 +225,6 @@ impl Session {
         }
         let what = format!("the local transaction would change over {most} rows (max_rows)");
         Err(Failure::too_large(&what))
-    }
-
-    /// Nothing but reads since the local transaction began, as far as words tell.
-    pub(super) fn only_read(&self) -> bool {
-        self.branch.is_none() && self.writes.is_empty() && !self.counters.relied_on()
-    }
-
-    /// A statement of which only the counts tell what it writes. `frame` executes it.
-    pub(super) async fn counted(&mut self, how: &Counted, frame: &[u8]) -> Result<(), End> {
-        let refused = match how {
-            Counted::Plain | Counted::Copy => None,
-            Counted::Procedure if self.block => None,
-            Counted::Procedure => {
-                Some("CALL or DO, which could commit by itself, outside BEGIN … COMMIT".to_owned())
-            }
-            // The protocol's statements can be executed in SQL too, and may be of any kind.
-            Counted::Execute(name) => match self.statements.statement(name.as_bytes()) {
-                None if self.statements.forgetful => {
-                    Some("EXECUTE of a statement that may have been prepared too long ago".to_owned())
-                }
-                None => None,
-                Some(prepared) => match prepared.class() {
-                    Class::Read | Class::Write(_) | Class::Counted(Counted::Plain) => None,
-                    _ => Some("EXECUTE of a statement other than a read or a plain write".to_owned()),
-                },
-            },
-        };
-        if let Some(what) = refused {
-            return self.refuse(&Failure::unsupported(&Unsupported(what))).await;
-        }
-        if *how == Counted::Copy {
-            // Whatever came before is done with before the client is asked for rows.
-            self.send().await?;
-            if self.skipping {
-                return Ok(());
-            }
-        }
-        self.begin_counting();
-        self.counters.rely();
-        self.pipeline.pass(frame, Ask::Execute);
-        if *how == Counted::Copy {
-            // What comes next from the client are the rows.
-            self.send().await?;
-        }
-        Ok(())
     }
 
     /// The rows of writes become changes of the branch. An error stands where the write's result began.
@@ -460,9 +310,9 @@ impl Session {
 }
 
 /// Counts that are off would prove nothing.
-const UNCOUNTED: &str = "a session whose track_counts is off";
+pub(super) const UNCOUNTED: &str = "a session whose track_counts is off";
 /// Why a table of ours cannot be there.
-const NOT_KEPT: &str = "it is a temporary table, or was made in this transaction";
+pub(super) const NOT_KEPT: &str = "it is a temporary table, or was made in this transaction";
 
 pub(super) fn protectable(entry: &Entry) -> Result<&atone_undo_log::capture::Table, String> {
     if let Some(trigger) = entry.triggers.first() {
