@@ -25,6 +25,9 @@ pub struct Branch {
     pub unseen: BTreeSet<String>,
     /// PostgreSQL: how many these were, as far as they were counted.
     pub counted: usize,
+    /// PostgreSQL: names under which keys were assigned; each row's old key is told.
+    pub moved: BTreeSet<String>,
+    statements: usize,
     savepoints: Vec<(String, usize)>,
 }
 
@@ -51,6 +54,10 @@ pub enum Change {
         gone: bool,
         /// The statement may have made it.
         new: bool,
+        /// How it was before the statement, or that it was not there; None: not told.
+        old: Option<Option<Captured>>,
+        /// Rows of one statement have one number.
+        statement: usize,
     },
 }
 
@@ -65,6 +72,8 @@ impl Branch {
             written: BTreeMap::new(),
             unseen: BTreeSet::new(),
             counted: 0,
+            moved: BTreeSet::new(),
+            statements: 0,
             savepoints: Vec::new(),
         }
     }
@@ -107,9 +116,18 @@ impl Branch {
     }
 
     /// Rows were inserted, updated or deleted, and the server told how it left them.
-    pub fn left(&mut self, table: usize, rows: Vec<Captured>, gone: bool, new: bool) {
-        self.bytes += rows.iter().map(|r| r.row.size()).sum::<usize>();
-        self.changes.extend(rows.into_iter().map(|row| Change::Left { table, row, gone, new }));
+    pub fn left(
+        &mut self,
+        table: usize,
+        rows: Vec<(Captured, Option<Option<Captured>>)>,
+        gone: bool,
+        new: bool,
+    ) {
+        self.bytes += rows.iter().map(|(row, _)| row.row.size()).sum::<usize>();
+        self.statements += 1;
+        let statement = self.statements;
+        let change = |(row, old)| Change::Left { table, row, gone, new, old, statement };
+        self.changes.extend(rows.into_iter().map(change));
     }
 
     /// Rows were inserted, found by these key literals; perhaps they have been read.

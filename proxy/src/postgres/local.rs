@@ -3,6 +3,7 @@
 use super::{
     End, Failure, IDLE, Session,
     counters::Question,
+    moves,
     pipeline::{Ask, Fate, Pipeline, Ran},
 };
 use crate::{
@@ -197,7 +198,9 @@ fn told(xid: atone_protocol::Xid, error: SettleError) -> Vec<u8> {
 /// The rows that were written, in order; one that was written again comes again.
 fn left(branch: &Branch) -> impl Iterator<Item = Left<'_>> {
     branch.changes.iter().filter_map(|change| match change {
-        Change::Left { table, row, gone, new } => Some(Left { table: *table, row, gone: *gone, new: *new }),
+        Change::Left { table, row, gone, new, .. } => {
+            Some(Left { table: *table, row, gone: *gone, new: *new })
+        }
         Change::Updated(..)
         | Change::Deleted(..)
         | Change::Moved(..)
@@ -277,7 +280,7 @@ impl Local for Ending<'_> {
     fn keys_are_known(&self, branch: &Branch) -> bool {
         let plain =
             |entry: &Arc<Entry>| !entry.fires && entry.table.as_ref().is_ok_and(|t| t.uniques.is_empty());
-        branch.unseen.is_empty() && branch.tables.iter().all(plain)
+        branch.unseen.is_empty() && branch.moved.is_empty() && branch.tables.iter().all(plain)
     }
 
     /// What each row was before is read from outside, where the local transaction does not show yet; its row locks keep it
@@ -286,7 +289,15 @@ impl Local for Ending<'_> {
         let resource = self.session.resource.clone();
         let backend =
             resource.backend.postgres().ok_or(SettleError::Malformed("not a PostgreSQL database"))?;
-        let mut after = loop {
+        let mut after = AfterImages::new();
+        for name in std::mem::take(&mut branch.moved) {
+            if !branch.unseen.contains(&name) && !moves::settle(branch, &name, &mut after) {
+                branch.unseen.insert(name);
+            }
+        }
+        let told = branch.changes.extract_if(.., |change| !matches!(change, Change::Left { .. }));
+        let told: Vec<Change> = told.collect();
+        let mut more = loop {
             let (unseen, tables) = (&branch.unseen, &branch.tables);
             branch.changes.retain(|change| match change {
                 Change::Left { table, .. } => !unseen.contains(&tables[*table].name),
@@ -301,6 +312,8 @@ impl Local for Ending<'_> {
                 Replayed::Moved(name) => branch.unseen.insert(name),
             };
         };
+        branch.changes.extend(told);
+        after.append(&mut more);
         self.search(branch, &mut after).await?;
         Ok(after)
     }

@@ -12,6 +12,7 @@ mod counters;
 mod counting;
 mod failure;
 mod local;
+mod moves;
 mod pipeline;
 mod query;
 mod search;

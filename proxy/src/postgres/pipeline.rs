@@ -70,6 +70,8 @@ pub struct Seen {
     pub found: u32,
     /// The row in binary form.
     pub row: Vec<u8>,
+    /// How it was before the statement, or that it was not there; None where the server does not tell.
+    pub old: Option<Option<Vec<u8>>>,
 }
 
 /// What of a write's answer waits for another Execute.
@@ -352,8 +354,8 @@ fn owned(message: &Message) -> io::Result<Vec<Option<Vec<u8>>>> {
     Ok(values.into_iter().map(|v| v.map(<[u8]>::to_vec)).collect())
 }
 
-/// The last three columns are ours.
-pub const OURS: usize = 3;
+/// The last four columns are ours.
+pub const OURS: usize = 4;
 
 fn capture(message: &Message, write: usize, answer: &mut Vec<u8>) -> io::Result<Seen> {
     let malformed = || invalid("a malformed row of a write");
@@ -364,10 +366,15 @@ fn capture(message: &Message, write: usize, answer: &mut Vec<u8>) -> io::Result<
     let (Some(meant), Some(found), Some(row)) = (oid(0), oid(1), text(2).and_then(unhex)) else {
         return Err(malformed());
     };
+    let old = match (values[at + 3], text(3)) {
+        (None, _) => Some(None),
+        (Some(_), Some("")) => None,
+        (Some(_), hex) => Some(Some(hex.and_then(unhex).ok_or_else(malformed)?)),
+    };
     if at > 0 {
         build::data_row(answer, &values[..at]);
     }
-    Ok(Seen { write, meant, found, row })
+    Ok(Seen { write, meant, found, row, old })
 }
 
 /// The description of the client's own columns; it awaits NoData in place of none.

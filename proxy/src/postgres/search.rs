@@ -6,17 +6,18 @@
 
 use super::{
     local::Ending,
+    moves,
     pipeline::{Fate, Pipeline},
     write::{BRANCH_BYTES, protectable},
 };
 use crate::{
     backend::{Entry, HELD_LIMIT, Places, Postgres},
-    branch::{AfterImages, Branch, Change, SettleError},
+    branch::{AfterImages, Branch, SettleError},
     wire::postgres::Bind,
 };
 use atone_undo_log::{
     capture::{Captured, Table},
-    postgres::search::{Net, net, not_seen, own_rows},
+    postgres::search::{net, not_seen, own_rows},
 };
 use std::sync::Arc;
 
@@ -73,14 +74,7 @@ impl Ending<'_> {
             let keys: Vec<&Captured> = made.iter().collect();
             let before = backend.before_images(entry, &keys).await.map_err(SettleError::Backend)?;
             let at = branch.table(entry);
-            for change in net(table, &made, before, taken) {
-                branch.changes.push(match change {
-                    Net::New(row) => Change::Resolved(at, vec![row]),
-                    Net::Was(row) => Change::Updated(at, row),
-                    Net::Gone(row) => Change::Deleted(at, row),
-                    Net::Moved(from, to) => Change::Moved(at, from, to),
-                });
-            }
+            moves::record(branch, at, net(table, &made, before, taken));
             after.extend(made.into_iter().map(|row| ((at, row.key.bytes.clone()), row)));
         }
         let bytes: usize = after.values().map(|row| row.row.size()).sum();

@@ -55,6 +55,13 @@ impl Running {
 }
 
 impl Session {
+    /// RETURNING tells what a row was before, from PostgreSQL 18 on.
+    fn tells_old(&self) -> bool {
+        let version = self.parameters.get("server_version").map_or("", String::as_str);
+        let major = version.split(|c: char| !c.is_ascii_digit()).next().unwrap_or_default();
+        major.parse().is_ok_and(|major: u32| major >= 18)
+    }
+
     /// A name for a statement or portal of ours that no other has or had.
     pub(super) fn own_name(&mut self) -> String {
         self.names += 1;
@@ -100,7 +107,7 @@ impl Session {
         }
         if new {
             // What the server says of our re-spelling of the client's statement is for the client.
-            let sql = write.with_returning(&prepared.text);
+            let sql = write.with_returning(&prepared.text, self.tells_old());
             self.pipeline.parse(&statement, &sql, &prepared.types, Fate::DropUnlessError);
         }
         let own = Bind {
@@ -266,11 +273,15 @@ impl Session {
         let table = protectable(&entry).map_err(|why| Failure::table(&entry.name, &why))?;
         let layout = entry.layout.as_ref().ok_or_else(|| Failure::internal("a table without a layout"))?;
         let key = |column: &&String| table.key.parts.iter().any(|p| table.columns[p.column].name == **column);
-        // An assigned key does not tell from where a row came. An assigned identity takes no other value than the next. A
-        // trigger may assign either, which shows in an UPDATE, but not where the row may be new.
+        // An assigned key does not tell from where a row came, unless the server tells what the row was. An assigned identity
+        // takes no other value than the next. A trigger may assign either, which shows in an UPDATE, but not where the row
+        // may be new.
         let always = table.auto_increment.map(|c| &table.columns[c].name);
         let upsert = verb == Verb::Insert && !assigned.is_empty();
-        let mut moves = assigned.iter().any(|a| key(&a) || Some(a) == always) || upsert && entry.fires;
+        let told = rows.iter().all(|row| row.old.is_some());
+        let moves = assigned.iter().any(|a| key(&a) || Some(a) == always) || upsert && entry.fires;
+        let mut unseen = moves && !told;
+        let mut moved = false;
         let (mut captured, mut heirs) = (Vec::with_capacity(rows.len()), BTreeSet::new());
         for row in &rows {
             self.counters.captured(row.found, 1);
@@ -279,19 +290,25 @@ impl Session {
                 heirs.insert(row.found);
                 continue;
             }
-            let image = layout.decode(table, &row.row);
             let changed = || Failure::internal("a row that does not fit its table; its schema was changed");
-            captured.push(image.ok_or_else(changed)?);
+            let image = |bytes: &Vec<u8>| layout.decode(table, bytes).ok_or_else(changed);
+            let now = image(&row.row)?;
+            let old = row.old.as_ref().map(|old| old.as_ref().map(image).transpose()).transpose()?;
+            moved |= matches!(&old, Some(Some(old)) if old.key.bytes != now.key.bytes);
+            captured.push((now, old));
         }
         let branch = self.branch.get_or_insert_with(|| Branch::new(crate::ids::branch()));
         // Under two names, a partition's and its parent's, the same row may have been written.
-        moves |= branch.tables.iter().any(|other| other.name == entry.name && other.table != entry.table);
+        unseen |= branch.tables.iter().any(|other| other.name == entry.name && other.table != entry.table);
         let own = rows.iter().filter(|row| !heirs.contains(&row.found));
         branch.written.extend(own.map(|row| (row.found, entry.name.clone())));
-        if moves {
+        if unseen {
             branch.unseen.insert(entry.name.clone());
+        } else if moved {
+            branch.moved.insert(entry.name.clone());
         }
-        let bytes = branch.bytes + captured.iter().map(|c: &Captured| c.row.size()).sum::<usize>();
+        let size = |(row, _): &(Captured, _)| row.row.size();
+        let bytes = branch.bytes + captured.iter().map(size).sum::<usize>();
         if bytes > BRANCH_BYTES {
             return Err(Failure::too_large("the local transaction would change over 256 MiB of rows"));
         }

@@ -302,6 +302,43 @@ async fn savepoints_around_them() {
     .await;
 }
 
+/// From 18 on the server tells what a row was: its key may be assigned at any isolation level.
+#[tokio::test]
+async fn keys_assigned_at_any_isolation_level() {
+    for kind in Kind::POSTGRES {
+        let tables = "CREATE TABLE pair (a int, b text, u int UNIQUE, PRIMARY KEY (a, b));
+            INSERT INTO pair VALUES (1, 'x', 1), (2, 'x', 2), (3, 'x', 3), (9, 'y', 9)";
+        let room = room(kind, "isolated_keys", tables).await;
+        let before = room.dump().await;
+        let mut raw = room.raw(true).await.unwrap();
+        let xid = raw.one("SELECT atone_begin()").await.unwrap();
+        raw.query("BEGIN ISOLATION LEVEL REPEATABLE READ").await.unwrap();
+        for statement in [
+            "INSERT INTO pair VALUES (50, 'z', 50)",
+            "UPDATE pair SET u = -a, a = a + 10 WHERE b = 'x'",
+            "SAVEPOINT s",
+            "UPDATE pair SET a = 100 WHERE a = 9",
+            "ROLLBACK TO s",
+            "UPDATE pair SET a = a - 9 WHERE a > 11",
+            "DELETE FROM pair WHERE a = 3",
+            "UPDATE pair SET b = 'moved' WHERE a = 4",
+            "INSERT INTO pair VALUES (1, 'x', 1)",
+        ] {
+            assert_eq!(error_of(&mut raw, statement).await, Default::default(), "{kind:?}: {statement}");
+        }
+        let (state, message) = error_of(&mut raw, "COMMIT").await;
+        if kind == Kind::Pg15 {
+            assert!(state == "0A000" && message.contains("repeatable read"), "{state} {message}");
+        } else {
+            assert_eq!(state, "", "{message}");
+            assert_ne!(room.dump().await, before);
+        }
+        assert_eq!(raw.one("SELECT atone_rollback()").await.unwrap(), "rolled_back");
+        assert_eq!(room.dump().await, before, "{kind:?}");
+        room.calm(&xid).await;
+    }
+}
+
 /// What stays refused: it could commit by itself, or cannot be told from what others did.
 #[tokio::test]
 async fn what_stays_refused() {

@@ -96,14 +96,23 @@ pub struct Write {
 }
 
 impl Write {
-    /// The statement with three more columns: the table meant, the table (or partition) of the row, the row.
-    pub fn with_returning(&self, sql: &str) -> String {
+    /// The statement with four more columns: the table meant, the table (or partition) of the row, the row, and how it was
+    /// before the statement: NULL if it was not there, empty if that is not told. `tells_old` from PostgreSQL 18 on; a
+    /// RETURNING of the client's stays where it is, since positions in errors count from the beginning.
+    pub fn with_returning(&self, sql: &str, tells_old: bool) -> String {
         let name = &sql[self.table.clone()];
         let row = &sql[self.reference.clone()];
-        let clause = if self.returning { "," } else { " RETURNING" };
+        let (clause, old) = match (self.returning, tells_old) {
+            (true, _) => (",", "''"),
+            (false, false) => (" RETURNING", "''"),
+            (false, true) => (
+                " RETURNING WITH (OLD AS \"atone old\")",
+                "pg_catalog.encode(pg_catalog.record_send(\"atone old\".*), 'hex')",
+            ),
+        };
         format!(
             "{}{clause} $atone$ {name} $atone$::pg_catalog.regclass::pg_catalog.oid::pg_catalog.text, \
-             {row}.tableoid::pg_catalog.text, pg_catalog.encode(pg_catalog.record_send({row}.*), 'hex')",
+             {row}.tableoid::pg_catalog.text, pg_catalog.encode(pg_catalog.record_send({row}.*), 'hex'), {old}",
             &sql[..self.end],
         )
     }

@@ -132,9 +132,15 @@ fn writes_are_read() {
     assert_eq!(found.verb, Verb::Delete);
     assert!(
         found
-            .with_returning(sql)
+            .with_returning(sql, false)
             .starts_with("DELETE FROM s.\"T\" RETURNING $atone$ s.\"T\" $atone$::pg_catalog.regclass")
     );
+    assert!(
+        found.with_returning(sql, true).contains(" RETURNING WITH (OLD AS \"atone old\") $atone$ s.\"T\" ")
+    );
+    let sql = "UPDATE t SET a = 1 RETURNING a";
+    let Class::Write(found) = class(sql) else { panic!() };
+    assert!(found.with_returning(sql, true).starts_with("UPDATE t SET a = 1 RETURNING a, $atone$ t $atone$"));
 }
 
 #[test]
