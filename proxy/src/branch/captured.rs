@@ -54,7 +54,7 @@ pub enum Change {
         gone: bool,
         /// The statement may have made it.
         new: bool,
-        /// How it was before the statement, or that it was not there; None: not told.
+        /// How it was before the statement, or that it was not there; None: not told, or it was deleted.
         old: Option<Option<Captured>>,
         /// Rows of one statement have one number.
         statement: usize,

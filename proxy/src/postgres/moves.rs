@@ -21,14 +21,16 @@ pub(super) fn settle(branch: &mut Branch, name: &str, after: &mut AfterImages) -
         if branch.tables[*table].name != name {
             continue;
         }
-        let Some(old) = old.as_ref().filter(|_| at.is_none_or(|at| at == *table)) else { return false };
+        // A deleted row is told as it was.
+        let old = if *gone { Some(Some(row)) } else { old.as_ref().map(Option::as_ref) };
+        let Some(old) = old.filter(|_| at.is_none_or(|at| at == *table)) else { return false };
         at = Some(*table);
         // All rows of a statement leave before any arrives.
         if *statement != current {
             now.extend(arriving.drain(..).map(|(row, from)| (row.key.bytes.clone(), (row, from))));
             current = *statement;
         }
-        let from = old.as_ref().and_then(|old| match now.remove(&old.key.bytes) {
+        let from = old.and_then(|old| match now.remove(&old.key.bytes) {
             Some((_, from)) => from,
             None => {
                 before.push(old.clone());

@@ -293,7 +293,14 @@ impl Session {
             let changed = || Failure::internal("a row that does not fit its table; its schema was changed");
             let image = |bytes: &Vec<u8>| layout.decode(table, bytes).ok_or_else(changed);
             let now = image(&row.row)?;
-            let old = row.old.as_ref().map(|old| old.as_ref().map(image).transpose()).transpose()?;
+            let old = match verb {
+                // All rows are new; or this is what they were.
+                Verb::Insert if !upsert => Some(None),
+                Verb::Delete => None,
+                Verb::Insert | Verb::Update => {
+                    row.old.as_ref().map(|old| old.as_ref().map(image).transpose()).transpose()?
+                }
+            };
             moved |= matches!(&old, Some(Some(old)) if old.key.bytes != now.key.bytes);
             captured.push((now, old));
         }

@@ -97,12 +97,12 @@ pub struct Write {
 
 impl Write {
     /// The statement with four more columns: the table meant, the table (or partition) of the row, the row, and how it was
-    /// before the statement: NULL if it was not there, empty if that is not told. `tells_old` from PostgreSQL 18 on; a
-    /// RETURNING of the client's stays where it is, since positions in errors count from the beginning.
+    /// before the statement: NULL if it was not there, empty if that is not told. `tells_old` from PostgreSQL 18 on, where
+    /// rows may be updated; a RETURNING of the client's stays where it is, since positions in errors count from the beginning.
     pub fn with_returning(&self, sql: &str, tells_old: bool) -> String {
         let name = &sql[self.table.clone()];
         let row = &sql[self.reference.clone()];
-        let (clause, old) = match (self.returning, tells_old) {
+        let (clause, old) = match (self.returning, tells_old && !self.assigned.is_empty()) {
             (true, _) => (",", "''"),
             (false, false) => (" RETURNING", "''"),
             (false, true) => (

@@ -135,8 +135,11 @@ fn writes_are_read() {
             .with_returning(sql, false)
             .starts_with("DELETE FROM s.\"T\" RETURNING $atone$ s.\"T\" $atone$::pg_catalog.regclass")
     );
+    assert_eq!(found.with_returning(sql, true), found.with_returning(sql, false));
+    let sql = "UPDATE t SET a = 1";
+    let Class::Write(found) = class(sql) else { panic!() };
     assert!(
-        found.with_returning(sql, true).contains(" RETURNING WITH (OLD AS \"atone old\") $atone$ s.\"T\" ")
+        found.with_returning(sql, true).contains(" RETURNING WITH (OLD AS \"atone old\") $atone$ t $atone$")
     );
     let sql = "UPDATE t SET a = 1 RETURNING a";
     let Class::Write(found) = class(sql) else { panic!() };
