@@ -302,6 +302,34 @@ async fn savepoints_around_them() {
     .await;
 }
 
+/// A table is searched and nothing in it has changed, all in all.
+#[tokio::test]
+async fn changes_that_come_to_nothing() {
+    for kind in Kind::POSTGRES {
+        let room = room(kind, "nothing", TABLE).await;
+        let before = room.dump().await;
+        for texts in [
+            &["SAVEPOINT a", "WITH x AS (DELETE FROM c) SELECT 1", "SAVEPOINT b", "ROLLBACK TO a"][..],
+            &["WITH x AS (INSERT INTO c VALUES (70, 1)) SELECT 1", "DELETE FROM c WHERE id = 70"],
+            &["UPDATE t SET id = 70 WHERE id = 3", "UPDATE t SET id = 3 WHERE id = 70"],
+        ] {
+            for end in ["committed", "rolled_back"] {
+                let mut raw = room.raw(true).await.unwrap();
+                let xid = raw.one("SELECT atone_begin()").await.unwrap();
+                raw.query("BEGIN").await.unwrap();
+                for text in texts.iter().chain(&["COMMIT"]) {
+                    assert_eq!(error_of(&mut raw, text).await, Default::default(), "{kind:?}: {text}");
+                }
+                let word =
+                    if end == "committed" { "SELECT atone_commit()" } else { "SELECT atone_rollback()" };
+                assert_eq!(raw.one(word).await.unwrap(), end, "{kind:?}: {texts:?}");
+                assert_eq!(room.dump().await, before, "{kind:?}: {texts:?}");
+                room.calm(&xid).await;
+            }
+        }
+    }
+}
+
 /// From 18 on the server tells what a row was: its key may be assigned at any isolation level.
 #[tokio::test]
 async fn keys_assigned_at_any_isolation_level() {

@@ -1,4 +1,4 @@
-//! SUPPORT.md, the page that says what is captured and what is refused, is written by real servers: every row of it is
+//! `tests/SUPPORT.md`, the page that says what is captured and what is refused, is written by real servers: every row of it is
 //! played here, and the page in the repository must be what comes out.
 //!
 //! `rows` lists what is tried, `play` tries one row and says what came of it, `mysql` and `postgres` are its two ways
@@ -70,7 +70,7 @@ fn nowhere(sections: &[Section], servers: [&Vec<Vec<Outcome>>; 2]) -> Vec<String
 
 /// The page in the repository must be this one; with `ATONE_WRITE` it becomes it.
 fn compare(page: &str) {
-    let path = workspace().join("SUPPORT.md");
+    let path = workspace().join("tests/SUPPORT.md");
     if std::env::var_os("ATONE_WRITE").is_some() {
         std::fs::write(&path, page).expect("SUPPORT.md can be written");
         return;
