@@ -4,13 +4,14 @@
 //! that a test cannot share a mistake with what it tests.
 //!
 //! `install` gets the database servers onto this machine, `servers` starts private ones, `world` is the usual
-//! set-up of two databases, a coordinator and a proxy, `sql` and `api` are what tests talk through. `postgres` has
-//! the same for PostgreSQL. `demo` is what `cargo demo` shows.
+//! set-up of two databases, a coordinator and a proxy, `sql` and `api` are what tests talk through. `mysql` speaks
+//! MySQL's protocol packet by packet, `postgres` has all of this for PostgreSQL. `demo` is what `cargo demo` shows.
 
 pub mod api;
 pub mod demo;
 pub mod failure;
 pub mod install;
+pub mod mysql;
 pub mod postgres;
 pub mod servers;
 pub mod sql;

@@ -79,7 +79,8 @@ pub struct Room<'a> {
 }
 
 impl Room<'_> {
-    async fn prepare(&self, kind: Kind, tables: &str) -> Result<()> {
+    /// Makes the schema in one of the databases anew, with these tables.
+    pub async fn prepare(&self, kind: Kind, tables: &str) -> Result<()> {
         let mut conn = self.service(kind).await?;
         let schema = sql::quoted(&self.schema);
         conn.query_drop(format!("DROP DATABASE IF EXISTS {schema}")).await?;

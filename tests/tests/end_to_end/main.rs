@@ -3,6 +3,10 @@
 //! One binary, so that all of it shares one set of servers; each test has its own schema in them.
 
 mod atomic;
+mod battery;
+mod battery_binary;
+mod battery_text;
+mod battery_transactions;
 mod case;
 mod conflict;
 mod dirty;

@@ -1,0 +1,117 @@
+//! Outside a global transaction nobody can tell the proxy from the database: each session of the battery is played to
+//! both, by an old client and a new one, and every packet must be the same, byte for byte.
+
+use crate::battery_binary::BINARY;
+use crate::battery_text::TEXT;
+use crate::battery_transactions::TRANSACTIONS;
+use crate::case::room;
+use atone_tests::mysql::Raw;
+use atone_tests::mysql::raw::Abilities;
+use atone_tests::mysql::script::play;
+use atone_tests::servers::Kind;
+use atone_tests::servers::database::APP;
+use atone_tests::world::Room;
+use std::fmt::Write;
+
+const TABLES: &str = "CREATE TABLE t (id INT AUTO_INCREMENT PRIMARY KEY, v INT, s VARCHAR(20), UNIQUE KEY vs (v, s));
+INSERT INTO t VALUES (1, 10, 'ten'), (2, 20, 'twänty'), (3, NULL, NULL);
+CREATE TABLE c (id INT PRIMARY KEY, t_id INT NOT NULL, FOREIGN KEY (t_id) REFERENCES t (id), CHECK (id > 0));
+INSERT INTO c VALUES (1, 1);
+CREATE TABLE l (id INT AUTO_INCREMENT PRIMARY KEY, b LONGBLOB);
+CREATE TABLE k (id INT PRIMARY KEY, i8 TINYINT, u8 TINYINT UNSIGNED, i16 SMALLINT, i24 MEDIUMINT, i64 BIGINT, u64 BIGINT UNSIGNED,
+ f FLOAT, d DOUBLE, n DECIMAL(20,5), z INT(8) ZEROFILL, bits BIT(10), da DATE, ti TIME(3), dt DATETIME(6), ts TIMESTAMP NULL,
+ y YEAR, ch CHAR(5), vc VARCHAR(9) CHARACTER SET latin1, bi BINARY(4), vb VARBINARY(4), tx TEXT, bl BLOB, e ENUM('a','ü'),
+ se SET('x','y','z'), j JSON, g GEOMETRY);
+INSERT INTO k (id) VALUES (1);
+INSERT INTO k VALUES (2, -128, 255, -32768, 8388607, -9223372036854775808, 18446744073709551615, 1.5, -2.5e100, 12345.67891, 42,
+ b'1010', '2024-02-29', '-838:59:59', '2024-02-29 12:34:56.789012', NULL, 1999, 'äöü', 'é', x'00ff', x'', 'text', x'deadbeef',
+ 'ü', 'x,z', '{\"a\": [1, null]}', ST_GeomFromText('POINT(1 2)'));
+CREATE PROCEDURE two() BEGIN SELECT id FROM t ORDER BY id; SELECT 'second' AS b, v FROM t WHERE id = 1; END;
+CREATE PROCEDURE sums(IN a INT, INOUT b INT, OUT s VARCHAR(20)) BEGIN SET b = a + b; SET s = CONCAT('is ', b); SELECT a; END;
+CREATE PROCEDURE fails() BEGIN SELECT 1; UPDATE t SET v = 5 WHERE id = 1; SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'no', MYSQL_ERRNO = 4711; END;
+CREATE VIEW w AS SELECT id, s FROM t;
+";
+
+/// Plays a session to a database and through the proxy, and tells where they part.
+async fn compare(
+    room: &Room<'_>,
+    kind: Kind,
+    able: Abilities,
+    name: &str,
+    script: &str,
+) -> Result<(), String> {
+    let name = format!("{name}, {able:?}");
+    let mut told = Vec::new();
+    for port in [room.world.database(kind).port(), room.world.proxy.port(kind)] {
+        room.prepare(kind, TABLES).await.expect("a fresh schema");
+        let log = play(script, async || Raw::connect(port, APP, &room.schema, able).await).await;
+        let log = log.map_err(|error| format!("{name}: {error}"))?;
+        told.push((log, room.dump(kind).await));
+    }
+    let ((expected, right), (got, left)) = (&told[0], &told[1]);
+    for (at, (left, right)) in got.iter().zip(expected).enumerate() {
+        if left != right {
+            let before = got[at.saturating_sub(4)..at].join("\n");
+            return Err(format!("{name}: after\n{before}\nthrough the proxy:\n{left}\ndirect:\n{right}"));
+        }
+    }
+    if got.len() != expected.len() || left != right {
+        return Err(format!("{name}: the ends differ:\n{got:#?}\nand\n{expected:#?}\n{left}\nand\n{right}"));
+    }
+    Ok(())
+}
+
+/// Plays a collection of sessions, to the end even if some differ. The schema is in what some of them are told.
+async fn battery(kind: Kind, schema: &str, sessions: &[(&str, &str)]) {
+    let room = room(schema, TABLES).await;
+    let mut failed = Vec::new();
+    for able in [Abilities::Old, Abilities::New] {
+        for (name, script) in sessions {
+            let script = script.replace("$SCHEMA", &room.schema);
+            failed.extend(compare(&room, kind, able, name, &script).await.err());
+        }
+    }
+    assert!(failed.is_empty(), "{} sessions differ on {kind:?}:\n{}", failed.len(), failed.join("\n---\n"));
+}
+
+#[tokio::test]
+async fn text_on_mysql() {
+    battery(Kind::MySql, "battery_text_mysql", TEXT).await;
+}
+
+#[tokio::test]
+async fn text_on_mariadb() {
+    battery(Kind::Maria, "battery_text_mariadb", TEXT).await;
+}
+
+#[tokio::test]
+async fn binary_on_mysql() {
+    battery(Kind::MySql, "battery_binary_mysql", BINARY).await;
+}
+
+#[tokio::test]
+async fn binary_on_mariadb() {
+    battery(Kind::Maria, "battery_binary_mariadb", BINARY).await;
+}
+
+#[tokio::test]
+async fn transactions_on_mysql() {
+    battery(Kind::MySql, "battery_transactions_mysql", TRANSACTIONS).await;
+}
+
+#[tokio::test]
+async fn transactions_on_mariadb() {
+    battery(Kind::Maria, "battery_transactions_mariadb", TRANSACTIONS).await;
+}
+
+#[tokio::test]
+async fn many_columns_and_parameters() {
+    let mut columns = String::from("SELECT 0 AS c0");
+    (1..3000).for_each(|n| write!(columns, ", {n} AS c{n}").unwrap());
+    let marks = vec!["?"; 2000].join(", ");
+    let values = (0..2000).map(|n| n.to_string()).collect::<Vec<_>>().join(" | ");
+    let script = format!("Q {columns}\nP c {columns}\nE c\nP p SELECT {marks}\nE p {values}\nE p 1");
+    for kind in Kind::ALL {
+        battery(kind, "battery_wide", &[("wide", &script)]).await;
+    }
+}

@@ -1,0 +1,45 @@
+//! Sessions of prepared statements, in the language of `atone_tests::mysql::script`.
+
+/// A name and what is said.
+pub const BINARY: &[(&str, &str)] = &[
+    ("one after another", "P a SELECT 1, 'x', NULL\nE a\nP b SELECT ? + 1, ?\nE b 41 | 'text\nE b NULL | NULL\nC a\nE b 1 | 'y\nC b"),
+    ("all types", "P a SELECT * FROM k ORDER BY id\nE a\nE a\nP b SELECT g, j, bits, ti, dt FROM k WHERE id = ?\nE b 2\nE b 1\nE b 3"),
+    ("literals", "P a SELECT 1, -1, 1.50, 1e300, x'00FF', TRUE, DATE '2024-02-29', TIME '-10:11:12.5', TIMESTAMP '2024-02-29 00:00:00', CAST(1 AS UNSIGNED)\nE a"),
+    ("no statement", "P a SELEC 1\nP b SELECT * FROM nothing\nP c\nP d SELECT 1; SELECT 2\nP e -- remark\nP f SELECT ? FROM\nP g USE $SCHEMA\nQ SELECT 1"),
+    ("unknown statements", "E 999\nR 999\nF 999 1\nC 999\nL 999 0 text\nQ SELECT 1\nP a SELECT 1\nC a\nE a\nping"),
+    ("too few parameters", "P a SELECT ?, ?\nE a 1\nE a\nE a 1 | 2\nA a 3\nA a 3 | 4"),
+    ("too many parameters", "P a SELECT ?\nE a 1 | 2 | 3\nE a 1\nP b SELECT 1\nE b 1\nE b"),
+    ("values of other types", "P a SELECT ?, ?\nE a 1 | 2\nE a 'x | x:00ff\nE a d:1.5 | NULL\nE a i:-5 | 'ä\nA a i:7 | 'y\nE a NULL | 1\nA a NULL | 2"),
+    (
+        "times and small numbers",
+        "P a SELECT ?, ?, ?, ?\nE a 12:0be8070
+         P a SELECT ?, ?, ?, ?, ?\nE a 10:04e807021d | 12:07e807021d0c2238 | 12:0be807021d0c22380f270000 | 11:080100000000010203 | 11:00
+         E a 1:ff | 2:ff7f | 9:01020300 | 4:0000c03f | 246:03312e35",
+    ),
+    ("without types at first", "P a SELECT ?\nA a 1\nE a 1\nA a 2"),
+    ("writes", "P i INSERT INTO t (v, s) VALUES (?, ?)\nE i 1 | 'x\nE i 1 | 'x\nE i 'no | 'x\nP u UPDATE t SET v = ? WHERE id > ?\nE u 5 | 100\nE u 6 | 2\nE u 6 | 2\nP d DELETE FROM t WHERE v = ?\nE d 6\nQ SELECT * FROM t ORDER BY id"),
+    ("errors of execution", "P a INSERT INTO t VALUES (?, ?, ?)\nE a 1 | 1 | 'x\nE a 9 | 9 | '{x*30}\nE a 9 | 99999999999 | 'x\nP c INSERT INTO c VALUES (?, ?)\nE c 1 | 1\nE c 5 | 99\nE c -1 | 1\nP s SELECT 9223372036854775807 + ?\nE s 1\nP v SELECT POW(?, 2)\nE v d:1e300"),
+    ("warnings", "P a SELECT CAST(? AS SIGNED), 1 / ?\nE a '12x | 0\nQ SHOW WARNINGS\nP w SHOW WARNINGS\nE a 'y | 1\nE w"),
+    ("last ids", "Q SELECT id FROM t ORDER BY id\nP i INSERT INTO t (v) VALUES (?), (?)\nE i 50 | 60\nP l SELECT LAST_INSERT_ID(), ROW_COUNT(), FOUND_ROWS()\nE l\nE l"),
+    ("long data", "P a INSERT INTO l (b) VALUES (?)\nL a 0 some\nL a 0  more\nE a long\nQ SELECT b FROM l\nE a 'short\nL a 0 {x*100000}\nE a long\nQ SELECT LENGTH(b) FROM l ORDER BY id"),
+    ("long data that is dropped", "P a SELECT ?\nL a 0 dropped\nR a\nE a 'kept\nL a 1 wrong\nE a 'x\nL a 0 last\nC a\nQ SELECT 1\nP b SELECT ?, ?\nL b 1 second\nE b 1 | long"),
+    ("large values", "P a INSERT INTO l (b) VALUES (?)\nE a '{x*17000000}\nP s SELECT LENGTH(b), b, 5 FROM l\nE s\nP e SELECT ?, 1\nE e '{y*16777300}\nE e '{z*16777200}\nL e 0 {w*17000000}\nE e long"),
+    ("cursors", "P a SELECT id, s FROM t ORDER BY id\nO a\nF a 2\nF a 2\nF a 2\nO a\nF a 1\nO a\nF a 10\nR a\nF a 1"),
+    ("a cursor with nothing", "P a SELECT id FROM t WHERE id > ?\nO a 100\nF a 1\nF a 1\nO a 2\nF a 0\nF a 5\nP b INSERT INTO t (v) VALUES (9)\nO b\nF b 1"),
+    ("two cursors", "P a SELECT id FROM t ORDER BY id\nP b SELECT id FROM t ORDER BY id DESC\nO a\nO b\nF a 1\nF b 1\nF a 1\nQ SELECT 1\nF b 5\nC a\nF a 1"),
+    ("a cursor over a transaction's end", "Q BEGIN\nP a SELECT id FROM t ORDER BY id\nO a\nF a 1\nQ COMMIT\nF a 1\nQ DELETE FROM t WHERE id = 3\nF a 5"),
+    ("cursors and errors", "P a SELECT nope FROM t\nP b SELECT (SELECT id FROM t)\nO b\nF b 1\nP c SELECT 1\nE c\nF c 1\nP d CALL two()\nO d\nF d 1\nQ SELECT 1"),
+    ("procedures", "P a CALL two()\nE a\nE a\nP b CALL fails()\nE b\nQ SELECT v FROM t WHERE id = 1\nQ SET @b = 5\nP c CALL sums(?, @b, @s)\nE c 3\nQ SELECT @b, @s"),
+    ("procedures that give back", "P a CALL sums(?, ?, ?)\nE a 3 | 4 | 'x\nE a 5 | 6 | NULL\nE a 1 | 'x | NULL"),
+    ("statements prepared in text", "Q PREPARE p FROM 'SELECT ? + 1'\nQ SET @a = 41\nQ EXECUTE p USING @a\nQ EXECUTE p\nQ DEALLOCATE PREPARE p\nQ EXECUTE p\nQ PREPARE p FROM 'SELEC'\nP a PREPARE x FROM 'SELECT 1'\nP b EXECUTE p"),
+    ("a table that changes under a statement", "P a SELECT * FROM t WHERE id = 1\nE a\nQ ALTER TABLE t ADD z INT\nE a\nQ ALTER TABLE t DROP z, DROP s\nE a\nQ DROP TABLE c, t\nE a"),
+    ("transactions", "P b BEGIN\nE b\nP i INSERT INTO t (v) VALUES (?)\nE i 1\nP s SAVEPOINT x\nE s\nE i 2\nP r ROLLBACK TO x\nE r\nP c COMMIT\nE c\nE c\nP a SET autocommit = 0\nE a\nE i 3\nP z ROLLBACK\nE z"),
+    ("settings and others", "P a SET @x = ?\nE a 'val\nP b SELECT @x\nE b\nP c DO 1\nE c\nP d SHOW COLUMNS FROM t\nE d\nP e EXPLAIN SELECT * FROM t WHERE id = 1\nE e\nP f SHOW TABLES\nE f\nP g SET NAMES latin1\nE g\nP h SELECT s, 'ä' FROM t WHERE id = 2\nE h"),
+    ("limits and lists", "P a SELECT id FROM t ORDER BY id LIMIT ?\nE a 2\nE a 0\nE a -1\nE a 'x\nP b SELECT id FROM t WHERE id IN (?, ?, ?) ORDER BY id\nE b 1 | 3 | NULL\nP c SELECT ? IS NULL, COALESCE(?, 'x')\nE c NULL | NULL"),
+    ("a reset of the session", "P a SELECT 1\nE a\nreset\nE a\nP b SELECT 2\nE b\nuser app app-password $SCHEMA\nE b\nP c SELECT 3\nE c"),
+    ("another schema", "P a SELECT COUNT(*) FROM t\nD information_schema\nE a\nP b SELECT COUNT(*) FROM t\nD $SCHEMA\nE a\nP b SELECT COUNT(*) FROM t\nE b"),
+    ("empty and short commands", "x 17\nx 1700\nx 1a\nx 1c\nQ SELECT 1"),
+    ("many statements", "P a SELECT 1\nP b SELECT 2\nP c SELECT 3\nP d SELECT ?\nE d 4\nE c\nE b\nE a\nC b\nP e SELECT 5\nE e\nC a\nC c\nC d\nC e\nP f SELECT 6\nE f"),
+    ("many rows", "P a WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < 1000) SELECT n, REPEAT('x', n % 50), NULL, n / 7 FROM n\nE a\nO a\nF a 400\nF a 400\nF a 400"),
+    ("two sessions", "P a SELECT v FROM t WHERE id = 1\n2 P a UPDATE t SET v = ? WHERE id = 1\nE a\n2 E a 77\nE a\n2 C a\nE a"),
+];
