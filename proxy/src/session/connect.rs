@@ -2,7 +2,7 @@
 //! who gets in; only TLS and compression are ours to settle.
 
 use super::{
-    exchange::{Exchange, legs},
+    exchange::{Exchange, Exchanged, legs},
     failure::Failure,
 };
 use crate::{
@@ -97,8 +97,10 @@ impl Door<'_> {
             key: self.key,
             method: &mut method,
         };
-        let status = exchange.run().await?;
-        Ok(status.map(|status| Connected { client, database, answer, method, status }))
+        match exchange.run().await? {
+            Exchanged::Accepted(status) => Ok(Some(Connected { client, database, answer, method, status })),
+            Exchanged::Refused | Exchanged::Failed => Ok(None),
+        }
     }
 
     async fn accept_tls(&self, client: Packets) -> io::Result<Packets> {

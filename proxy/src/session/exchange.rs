@@ -31,6 +31,17 @@ pub struct Exchange<'a> {
     pub method: &'a mut Method,
 }
 
+/// How it ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exchanged {
+    /// The database said OK, with these status flags.
+    Accepted(u16),
+    /// The database said no; the client was told. Whether the connection goes on is the database's to say.
+    Refused,
+    /// We said no while the database waits for an answer, so that the connection cannot go on.
+    Failed,
+}
+
 /// Which of the legs are encrypted.
 pub fn legs(client: &Packets, database: &Packets) -> Legs {
     match (client.is_tls(), database.is_tls()) {
@@ -41,8 +52,8 @@ pub fn legs(client: &Packets, database: &Packets) -> Legs {
 }
 
 impl Exchange<'_> {
-    /// Goes on until the database says OK (its status flags) or the client was told an error (None).
-    pub async fn run(mut self) -> io::Result<Option<u16>> {
+    /// Goes on until the database says yes or no, or we do.
+    pub async fn run(mut self) -> io::Result<Exchanged> {
         let legs = legs(self.client, self.database);
         loop {
             tokio::select! {
@@ -76,9 +87,9 @@ impl Exchange<'_> {
                     Some(0x00) => {
                         let ok =
                             OkPacket::read(&packet.payload).ok_or_else(|| invalid("a short OK packet"))?;
-                        return Ok(Some(ok.status));
+                        return Ok(Exchanged::Accepted(ok.status));
                     }
-                    Some(0xff) => return Ok(None),
+                    Some(0xff) => return Ok(Exchanged::Refused),
                     _ => {}
                 }
             }
@@ -121,9 +132,9 @@ impl Exchange<'_> {
         Ok(())
     }
 
-    async fn fail(&mut self, failure: &Failure) -> io::Result<Option<u16>> {
+    async fn fail(&mut self, failure: &Failure) -> io::Result<Exchanged> {
         self.tell_client(&failure.payload()).await?;
-        Ok(None)
+        Ok(Exchanged::Failed)
     }
 }
 

@@ -13,6 +13,7 @@ mod failure;
 mod keys;
 mod local;
 mod relay;
+mod reset;
 mod settings;
 mod statements;
 mod write;
@@ -28,7 +29,7 @@ use crate::{
     branch::Branch,
     membership::Membership,
     net::Packets,
-    wire::{auth::Method, capability, command, greeting, packet, params, scan},
+    wire::{auth::Method, capability, command, packet, params, scan},
 };
 use bytes::Bytes;
 use echo::Echo;
@@ -215,7 +216,8 @@ impl Session {
                 self.backside.packets.write(&command.frames).await?;
                 return Err(End::Done);
             }
-            command::RESET_CONNECTION | command::CHANGE_USER => return self.reset(command).await,
+            command::RESET_CONNECTION => return self.reset(command).await,
+            command::CHANGE_USER => return self.change_user(command).await,
             command::STMT_PREPARE => return self.prepare(command).await,
             command::INIT_DB => {
                 self.note_effect(scan::Effect::Reading);
@@ -326,49 +328,6 @@ impl Session {
             self.statements.prepared(id, params, text, control.and_then(Result::ok), self.reading);
         }
         Ok(())
-    }
-
-    /// COM_RESET_CONNECTION and COM_CHANGE_USER: the server rolls back and forgets; so do we.
-    async fn reset(&mut self, command: Command) -> Result<(), End> {
-        // User, password, schema are separated by zeros.
-        let schema = |w: &[u8]| w.eq_ignore_ascii_case(b"\0atone\0");
-        if command.code() == command::CHANGE_USER && command.payload.windows(7).any(schema) {
-            return self.fail(&Failure::private()).await;
-        }
-        (self.membership.binding, self.branch, self.dead, self.settings) = (None, None, None, None);
-        if command.code() == command::RESET_CONNECTION {
-            let relayed = self.relay(command).await?;
-            if relayed.outcome.error.is_none() {
-                (self.statements, self.tables_locked) = (Statements::default(), false);
-                self.note_effect(scan::Effect::Everything);
-                self.backside.multi_statements =
-                    self.backside.capabilities & capability::MULTI_STATEMENTS != 0;
-            }
-            return Ok(());
-        }
-        (self.statements, self.tables_locked) = (Statements::default(), false);
-        self.note_effect(scan::Effect::Everything);
-        let plugin = greeting::plugin_of_change_user(&command.payload).unwrap_or_default();
-        self.method = Method::new(plugin, self.method.nonce());
-        if !self.method.first_may_pass(exchange::legs(&self.client, &self.backside.packets)) {
-            return self.fail(&Failure::bare_wire()).await;
-        }
-        self.backside.packets.write(&command.frames).await?;
-        let exchange = exchange::Exchange {
-            client: &mut self.client,
-            to_client: 1,
-            database: &mut self.backside.packets,
-            to_database: 1,
-            key: &self.resource.password_key,
-            method: &mut self.method,
-        };
-        match exchange.run().await? {
-            Some(status) => {
-                self.status = status;
-                Ok(())
-            }
-            None => Err(End::Done),
-        }
     }
 
     /// Answers the client with an error of ours.

@@ -2,7 +2,7 @@
 
 use super::packet::{Packet, Reader};
 use super::raw::Raw;
-use crate::Result;
+use crate::{Failure, Result};
 
 /// What answers a command.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -20,7 +20,8 @@ pub enum Answer {
 }
 
 const OK: u8 = 0;
-const FILE: u8 = 0xfb;
+/// Asks the client for a file.
+pub const FILE: u8 = 0xfb;
 const EOF: u8 = 0xfe;
 const ERR: u8 = 0xff;
 
@@ -28,6 +29,22 @@ const MORE_RESULTS: u64 = 8;
 const CURSOR_EXISTS: u64 = 64;
 
 impl Raw {
+    /// COM_QUERY, without attributes where there could be some.
+    pub fn query(&self, text: &[u8]) -> Vec<u8> {
+        let head: &[u8] = if self.attributes { &[3, 0, 1] } else { &[3] };
+        [head, text].concat()
+    }
+
+    /// Runs a query whose answer is one row of one text, and gives the text.
+    pub async fn one(&mut self, sql: &str) -> Result<String> {
+        self.command(&self.query(sql.as_bytes())).await?;
+        let packets = self.answer(Answer::Results).await?;
+        let [_, _, .., row, _] = &packets[..] else {
+            return Err(Failure::new(format!("{sql}: {packets:?}")));
+        };
+        Ok(String::from_utf8_lossy(row.body.get(1..).unwrap_or_default()).into_owned())
+    }
+
     /// All packets of an answer, or those that came before the server closed the connection.
     pub async fn answer(&mut self, answer: Answer) -> Result<Vec<Packet>> {
         let mut packets = Vec::new();

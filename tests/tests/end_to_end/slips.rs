@@ -2,7 +2,12 @@
 //! code and passed before it was closed.
 
 use crate::case::room;
-use atone_tests::{servers::Kind, sql, world::Room};
+use atone_tests::mysql::{Raw, answer::Answer, raw::Abilities};
+use atone_tests::{
+    servers::{Kind, database::APP},
+    sql,
+    world::Room,
+};
 use mysql_async::{Conn, Opts, params::Params, prelude::Queryable};
 
 const TABLES: &str = "CREATE TABLE t (id INT PRIMARY KEY, v INT);
@@ -250,11 +255,7 @@ async fn change_user_brings_back_autocommit() {
         let mut app = room.app(kind).await;
         app.query_drop("SET autocommit = 0").await.unwrap();
         app.query_drop("COMMIT").await.unwrap();
-        let opts = Opts::from(sql::options(
-            room.world.proxy.port(kind),
-            atone_tests::servers::database::APP,
-            Some(&room.schema),
-        ));
+        let opts = Opts::from(sql::options(room.world.proxy.port(kind), APP, Some(&room.schema)));
         app.change_user(
             mysql_async::ChangeUserOpts::default()
                 .with_user(opts.user().map(str::to_owned))
@@ -382,4 +383,29 @@ CREATE FUNCTION maketemp() RETURNS INT DETERMINISTIC BEGIN CREATE TEMPORARY TABL
         assert_eq!(code, 1235, "{kind:?}: {message}");
         sql::rollback(&mut app).await.unwrap();
     }
+}
+
+/// The database has not heard of it, and goes on with the local transaction.
+#[tokio::test]
+async fn a_change_of_user_that_the_proxy_refuses_changes_nothing() {
+    let room = room("change_user_refused", TABLES).await;
+    let port = room.world.proxy.port(Kind::MySql);
+    let mut raw = Raw::connect(port, APP, &room.schema, Abilities::New).await.unwrap();
+    let before = room.dump(Kind::MySql).await;
+    let xid = raw.one("SELECT atone_begin()").await.unwrap();
+    let mut say = async |payload: &[u8]| {
+        raw.command(payload).await.unwrap();
+        raw.answer(Answer::One).await.unwrap().remove(0)
+    };
+    let text = |text: &str| [b"\x03\0\x01", text.as_bytes()].concat();
+    assert_eq!(say(&text("BEGIN")).await.kind(), 0);
+    assert_eq!(say(&text("DELETE FROM t")).await.kind(), 0);
+    // A password would be asked for whose form the database's leg, which has TLS, does not have in common with this one.
+    let refused = say(b"\x11app\0\0\0\x2d\0sha256_password\0").await.to_string();
+    assert!(refused.contains("bare wire"), "{refused}");
+    assert_eq!(say(&text("COMMIT")).await.kind(), 0);
+    assert_ne!(room.dump(Kind::MySql).await, before);
+    room.world.api().rollback(&xid).unwrap();
+    assert_eq!(room.calm(&xid).await, "rolled_back");
+    assert_eq!(room.dump(Kind::MySql).await, before, "what was written was not captured");
 }
