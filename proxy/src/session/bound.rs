@@ -201,11 +201,11 @@ impl Session {
                 if let Some(ok) = crate::wire::reply::OkPacket::read(&payload) {
                     self.status = ok.status;
                 }
-                Ok(self.client.send(&payload, 1).await?)
+                self.tell(&payload).await
             }
             // Committed, but the connection is gone: the client hears the truth before it ends.
             Ok(None) => {
-                self.client.send(&packet::ok(0, 0, capability::AUTOCOMMIT), 1).await?;
+                self.tell(&packet::ok(0, 0, capability::AUTOCOMMIT)).await?;
                 Err(End::Done)
             }
             Err((failure, lost)) => {

@@ -76,6 +76,8 @@ pub struct Session {
     resource: Arc<Resource>,
     mysql: Arc<MySql>,
     client: Packets,
+    /// The number of the packet that answers the command, behind those of the command.
+    answer: u8,
     backside: Backside,
     /// How the client signed in.
     method: Method,
@@ -127,6 +129,7 @@ impl Session {
             resource,
             mysql,
             client,
+            answer: 1,
             backside,
             method,
             status,
@@ -172,9 +175,11 @@ impl Session {
         }
         if length >= packet::MAX_PAYLOAD {
             let payload = self.client.packet(STATEMENT_LIMIT).await?.payload;
-            let frames = packet::frames(&payload, 0).0.into();
-            return self.dispatch(Command { frames, payload }).await;
+            let (frames, answer) = packet::frames(&payload, 0);
+            self.answer = answer;
+            return self.dispatch(Command { frames: frames.into(), payload }).await;
         }
+        self.answer = 1;
         self.client.fill_to(packet::HEADER + length).await?;
         let frames = self.client.take(packet::HEADER + length);
         let payload = frames.slice(packet::HEADER..);
@@ -333,7 +338,12 @@ impl Session {
     /// Answers the client with an error of ours.
     async fn fail(&mut self, failure: &Failure) -> Result<(), End> {
         tracing::debug!(resource = self.resource.backend.name(), message = failure.message(), "refused");
-        Ok(self.client.send(&failure.payload(), 1).await?)
+        self.tell(&failure.payload()).await
+    }
+
+    /// Answers the client with one packet.
+    async fn tell(&mut self, payload: &[u8]) -> Result<(), End> {
+        Ok(self.client.send(payload, self.answer).await?)
     }
 
     /// The settings, asked again if they may have changed.

@@ -5,8 +5,7 @@ use super::{Answer, Command, Echo, End, Failure, ServerError, Session, Settings,
 use crate::{
     branch::{self, Branch, Key, NoPlan, Plan, Planner, Statement},
     wire::{
-        capability::{AUTOCOMMIT, FOUND_ROWS, IN_TRANS, IN_TRANS_READONLY},
-        packet,
+        capability::{AUTOCOMMIT, DEPRECATE_EOF, FOUND_ROWS, IN_TRANS, IN_TRANS_READONLY},
         params::Param,
         reply::OkPacket,
     },
@@ -119,7 +118,7 @@ impl Session {
                 self.status = ran.ok.status;
                 self.branch = Some(branch);
                 self.echo = ran.echo;
-                Ok(self.client.send(&ran.payload, 1).await?)
+                self.tell(&ran.payload).await
             }
             Ok(ran) => self.finish_alone(branch, ran).await,
             Err(End2::End(end)) => Err(end),
@@ -148,7 +147,7 @@ impl Session {
         let schema = table.schema.as_deref().unwrap_or_default();
         let show = format!("SHOW CREATE TABLE {}.{}", identifier(schema), identifier(&table.name));
         match self.backside.ask_one(&show).await? {
-            Answer::Error(error) => Ok(self.client.write(&packet::frames(&error.payload, 1).0).await?),
+            Answer::Error(error) => self.tell(&error.payload).await,
             Answer::Ok(..) | Answer::Rows(_) | Answer::TooMany => {
                 self.fail(&Failure::no_table(&table.to_string())).await
             }
@@ -326,15 +325,15 @@ impl Session {
         if branch.changes.is_empty() {
             self.roll_back_locally().await?;
             self.echo = Some(echo);
-            return Ok(self.client.send(&payload, 1).await?);
+            return self.tell(&payload).await;
         }
         match self.settle(branch, "COMMIT AND NO CHAIN NO RELEASE").await? {
             Ok(Some(_)) => {
                 self.echo = Some(echo);
-                Ok(self.client.send(&payload, 1).await?)
+                self.tell(&payload).await
             }
             Ok(None) => {
-                self.client.send(&payload, 1).await?;
+                self.tell(&payload).await?;
                 Err(End::Done)
             }
             Err((failure, lost)) => {
@@ -359,7 +358,7 @@ impl Session {
         } else if let Some(code) = failed {
             self.check_local_transaction(code).await?;
         }
-        Ok(self.client.write(&packet::frames(&payload, 1).0).await?)
+        self.tell(&payload).await
     }
 }
 
