@@ -208,7 +208,8 @@ fn error(payload: Bytes) -> ServerError {
     ServerError { code, payload }
 }
 
-fn text_row(payload: &[u8], columns: usize) -> Option<TextRow> {
+/// A row of text, cut into its columns.
+pub(super) fn text_row(payload: &[u8], columns: usize) -> Option<TextRow> {
     let mut reader = Reader(payload);
     let mut row = Vec::with_capacity(columns);
     for _ in 0..columns {

@@ -138,7 +138,11 @@ impl Session {
 
     /// Must something be read right after the statement? Then what it leaves behind is kept first.
     pub(super) async fn keep_echo(&mut self, needed: bool, ok: &OkPacket) -> Result<Option<Echo>, End2> {
-        Ok(if needed { Some(Echo::keep(&mut self.backside, ok).await?) } else { None })
+        Ok(if needed {
+            Some(Echo::keep(&mut self.backside, ok.affected.cast_signed(), ok.warnings > 0).await?)
+        } else {
+            None
+        })
     }
 }
 

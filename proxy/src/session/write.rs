@@ -1,7 +1,9 @@
 //! One INSERT, UPDATE or DELETE inside a global transaction: capture, run, count, remember; and settle at once
 //! when the statement is its own local transaction.
 
-use super::{Answer, Command, Echo, End, Failure, ServerError, Session, Settings, keys::told_keys};
+use super::{
+    Answer, Command, Echo, End, Failure, ServerError, Session, Settings, echo::NO_ROWS, keys::told_keys,
+};
 use crate::{
     branch::{self, Branch, Key, NoPlan, Plan, Planner, Statement},
     wire::{
@@ -320,8 +322,9 @@ impl Session {
         self.status = status;
         let echo = match echo {
             Some(echo) => echo,
-            None => Echo::keep(&mut self.backside, &ok).await?,
+            None => Echo::keep(&mut self.backside, ok.affected.cast_signed(), ok.warnings > 0).await?,
         };
+        let echo = echo.outside(self.backside.capabilities & DEPRECATE_EOF != 0);
         if branch.changes.is_empty() {
             self.roll_back_locally().await?;
             self.echo = Some(echo);
@@ -354,6 +357,10 @@ impl Session {
             Stopped::Server(error) => (error.payload.to_vec(), Some(error.code)),
         };
         if alone || self.dead.is_some() {
+            if failed.is_some() {
+                let echo = Echo::keep(&mut self.backside, NO_ROWS, true).await?;
+                self.echo = Some(echo.outside(self.backside.capabilities & DEPRECATE_EOF != 0));
+            }
             self.roll_back_locally().await?;
         } else if let Some(code) = failed {
             self.check_local_transaction(code).await?;

@@ -48,6 +48,21 @@ pub fn ok(affected: u64, last_insert_id: u64, status: u16) -> Vec<u8> {
     payload
 }
 
+/// A row of text.
+pub fn text_row(columns: &[Option<Vec<u8>>]) -> Vec<u8> {
+    let mut payload = Vec::new();
+    for column in columns {
+        match column {
+            None => payload.push(0xfb),
+            Some(text) => {
+                put_lenenc(&mut payload, text.len() as u64);
+                payload.extend(text);
+            }
+        }
+    }
+    payload
+}
+
 /// Appends a length-encoded integer.
 pub fn put_lenenc(bytes: &mut Vec<u8>, number: u64) {
     match number {
