@@ -2,15 +2,32 @@
 
 use crate::{Context, Failure, Result};
 
-/// COM_STMT_EXECUTE, with the types of its values or, in a repetition, without them.
-pub fn execute(statement: u32, cursor: bool, values: &str, types: bool) -> Result<Vec<u8>> {
+/// How COM_STMT_EXECUTE is sent.
+#[derive(Clone, Copy)]
+pub struct Form {
+    /// Rows are to be fetched.
+    pub cursor: bool,
+    /// The types of the values are told; a repetition may leave them out.
+    pub types: bool,
+    /// The number of the values is told and each has a name, an empty one here: client and server have query attributes.
+    pub attributes: bool,
+}
+
+/// A flag of COM_STMT_EXECUTE.
+const COUNT_IS_TOLD: u8 = 8;
+
+/// COM_STMT_EXECUTE.
+pub fn execute(statement: u32, form: Form, values: &str) -> Result<Vec<u8>> {
     let mut payload = with_number(0x17, statement);
-    payload.push(u8::from(cursor));
+    payload.push(u8::from(form.cursor) | if form.attributes { COUNT_IS_TOLD } else { 0 });
     payload.extend(1_u32.to_le_bytes());
     let values: Vec<Value> = match values.trim() {
         "" => Vec::new(),
         values => values.split('|').map(|text| value(text.trim())).collect::<Result<_>>()?,
     };
+    if form.attributes {
+        payload.extend(length(values.len()));
+    }
     if values.is_empty() {
         return Ok(payload);
     }
@@ -18,9 +35,10 @@ pub fn execute(statement: u32, cursor: bool, values: &str, types: bool) -> Resul
     let null = values.iter().enumerate().filter(|(_, value)| value.bytes.is_none());
     null.for_each(|(at, _)| nulls[at / 8] |= 1 << (at % 8));
     payload.extend(nulls);
-    payload.push(u8::from(types));
-    if types {
-        values.iter().for_each(|value| payload.extend([value.kind, 0]));
+    payload.push(u8::from(form.types));
+    if form.types {
+        let name = if form.attributes { &[0][..] } else { &[] };
+        values.iter().for_each(|value| payload.extend([&[value.kind, 0], name].concat()));
     }
     values.into_iter().for_each(|value| payload.extend(value.bytes.unwrap_or_default()));
     Ok(payload)
@@ -56,18 +74,26 @@ fn value(text: &str) -> Result<Value> {
 }
 
 fn lenenc(text: &[u8]) -> Vec<u8> {
-    let length = text.len().to_le_bytes();
-    match text.len() {
-        0..=250 => [&length[..1], text].concat(),
-        251..=0xffff => [&[0xfc], &length[..2], text].concat(),
-        0x1_0000..=0xff_ffff => [&[0xfd], &length[..3], text].concat(),
-        _ => [&[0xfe], &length[..], text].concat(),
+    [&length(text.len()), text].concat()
+}
+
+/// A number that says its own length.
+fn length(number: usize) -> Vec<u8> {
+    let bytes = number.to_le_bytes();
+    match number {
+        0..=250 => bytes[..1].to_vec(),
+        251..=0xffff => [&[0xfc], &bytes[..2]].concat(),
+        0x1_0000..=0xff_ffff => [&[0xfd], &bytes[..3]].concat(),
+        _ => [&[0xfe], &bytes[..]].concat(),
     }
 }
 
 /// Bytes written in hexadecimal digits.
 pub fn bytes(hex: &str) -> Result<Vec<u8>> {
     let hex: Vec<char> = hex.chars().filter(|c| !c.is_whitespace()).collect();
+    if !hex.len().is_multiple_of(2) {
+        return Err(Failure::new(format!("half a byte: {}", String::from_iter(hex))));
+    }
     hex.chunks(2).map(|pair| u8::from_str_radix(&String::from_iter(pair), 16).or_fail("hex")).collect()
 }
 

@@ -7,8 +7,8 @@
 //! sends a file that was asked for; `x 00ff` any bytes with an answer of one packet; `X` says goodbye. `< results`,
 //! `< one` wait for an answer, `<` for the end. A line that begins with a digit is said by that session; the first is 1.
 
-use super::answer::Answer;
-use super::command::{bytes, execute, expanded, with_number};
+use super::answer::{self, Answer};
+use super::command::{Form, bytes, execute, expanded, with_number};
 use super::packet::{Packet, Reader};
 use super::raw::Raw;
 use crate::{Context, Failure, Result};
@@ -25,6 +25,8 @@ struct Session {
     raw: Raw,
     /// The numbers of prepared statements.
     statements: HashMap<String, u32>,
+    /// The last packet asked for a file.
+    file_wanted: bool,
 }
 
 /// Plays a script; `connect` opens a session. What each said is told in lines, with the client's lines between.
@@ -39,11 +41,12 @@ pub async fn play(script: &str, connect: impl AsyncFn() -> Result<Raw>) -> Resul
         while sessions.len() < number {
             let raw = connect().await?;
             log.extend(raw.greeting.iter().map(|packet| format!("  {packet}")));
-            sessions.push(Session { raw, statements: HashMap::new() });
+            sessions.push(Session { raw, statements: HashMap::new(), file_wanted: false });
         }
         log.push(format!("{number} {line}"));
         let session = &mut sessions[number - 1];
         let answers = session.say(line).await.or_fail(format!("{line}, after {log:#?}"))?;
+        session.file_wanted = answers.last().is_some_and(|packet| packet.kind() == answer::FILE);
         log.extend(answers.iter().map(|packet| format!("  {}", session.masked(line, packet))));
     }
     Ok(log)
@@ -51,8 +54,7 @@ pub async fn play(script: &str, connect: impl AsyncFn() -> Result<Raw>) -> Resul
 
 impl Session {
     /// A packet as it is told. MariaDB numbers the prepared statements of all sessions together, so that their numbers
-    /// are not comparable, neither where they are given nor where an error
-    /// names one.
+    /// are not comparable, neither where they are given nor where an error names one.
     fn masked(&self, line: &str, packet: &Packet) -> Packet {
         let mut packet = packet.clone();
         if self.raw.is_mariadb() && packet.body.len() > 4 {
@@ -60,7 +62,7 @@ impl Session {
                 packet.body[1..5].fill(b'?');
             }
             if [UNKNOWN_STATEMENT, NO_CURSOR].iter().any(|error| packet.body.starts_with(error)) {
-                packet.body.retain(|byte| !byte.is_ascii_digit());
+                mask_number(&mut packet.body);
             }
         }
         packet
@@ -74,6 +76,8 @@ impl Session {
                 self.raw.command(&[1]).await?;
                 self.raw.closed().await
             }
+            // Refused, it was not asked for.
+            "file" if !self.file_wanted => Ok(Vec::new()),
             "file" => {
                 self.raw.reply(&expanded(rest)?).await?;
                 if !rest.is_empty() {
@@ -84,7 +88,7 @@ impl Session {
             "user" => {
                 let words: Vec<&str> = rest.split(' ').collect();
                 let [name, password, schema] = words[..] else { return Err(Failure::new(rest)) };
-                Ok(vec![self.raw.change_user((name, password), schema).await?])
+                Ok(self.raw.change_user((name, password), schema).await?.into_iter().collect())
             }
             "stat" => {
                 self.raw.command(&[9]).await?;
@@ -132,11 +136,13 @@ impl Session {
             None => name.parse().or_fail(format!("no statement {name}")),
         };
         Ok(match word {
-            "Q" => (self.query(rest)?, Answer::Results),
-            "q" => (self.query(rest)?, Answer::None),
-            "E" => (execute(statement()?, false, more, true)?, Answer::Results),
-            "A" => (execute(statement()?, false, more, false)?, Answer::Results),
-            "O" => (execute(statement()?, true, more, true)?, Answer::Results),
+            "Q" => (self.raw.query(&expanded(rest)?), Answer::Results),
+            "q" => (self.raw.query(&expanded(rest)?), Answer::None),
+            "E" | "A" | "O" => {
+                let attributes = self.raw.attributes;
+                let form = Form { cursor: word == "O", types: word != "A", attributes };
+                (execute(statement()?, form, more)?, Answer::Results)
+            }
             "F" => {
                 let count: u32 = more.parse().or_fail(rest)?;
                 ([with_number(0x1c, statement()?), count.to_le_bytes().to_vec()].concat(), Answer::Rows)
@@ -158,10 +164,14 @@ impl Session {
             _ => return Err(Failure::new(format!("no such word: {word}"))),
         })
     }
+}
 
-    fn query(&self, text: &str) -> Result<Vec<u8>> {
-        // No attributes, in one set.
-        let head: &[u8] = if self.raw.attributes { &[3, 0, 1] } else { &[3] };
-        Ok([head, &expanded(text)?].concat())
+/// Takes a number out of a sentence, the first one behind the sentence's code and state.
+fn mask_number(error: &mut Vec<u8>) {
+    let state = b"\xff??#HY000".len();
+    let digit = |byte: &u8| byte.is_ascii_digit();
+    if let Some(at) = error.iter().skip(state).position(digit).map(|at| at + state) {
+        let end = error[at..].iter().position(|byte| !digit(byte)).map_or(error.len(), |end| at + end);
+        error.splice(at..end, *b"?");
     }
 }

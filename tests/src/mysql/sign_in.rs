@@ -78,7 +78,7 @@ impl Raw {
         answer.extend(password);
         answer.extend([schema.as_bytes(), b"\0", &greeting.plugin, b"\0"].concat());
         self.reply(&answer).await?;
-        let mut ok = self.proven(user.1, greeting.nonce).await?;
+        let mut ok = self.proven(user.1, greeting.nonce).await?.or_fail("signing in: the server has gone")?;
         // Its number depends on whether the server remembered the account.
         ok.number = 0;
         if ok.kind() != 0 {
@@ -93,8 +93,8 @@ impl Raw {
         Ok(())
     }
 
-    /// COM_CHANGE_USER, and the last packet that answers it.
-    pub async fn change_user(&mut self, user: (&str, &str), schema: &str) -> Result<Packet> {
+    /// COM_CHANGE_USER, and the last packet that answers it. Nothing if the server has closed the connection.
+    pub async fn change_user(&mut self, user: (&str, &str), schema: &str) -> Result<Option<Packet>> {
         let native = b"mysql_native_password";
         // The challenge for it is in the request to switch that follows: an answer of one byte fits none.
         let mut request = vec![0x11];
@@ -102,15 +102,14 @@ impl Raw {
             [user.0.as_bytes(), b"\0\x01x", schema.as_bytes(), b"\0", &[UTF8MB4, 0], native, b"\0"].concat(),
         );
         self.command(&request).await?;
-        let mut last = self.proven(user.1, Vec::new()).await?;
-        last.number = 0;
-        Ok(last)
+        let last = self.proven(user.1, Vec::new()).await?;
+        Ok(last.map(|last| Packet { number: 0, ..last }))
     }
 
     /// Answers what the server asks until it is content or not.
-    async fn proven(&mut self, password: &str, mut nonce: Vec<u8>) -> Result<Packet> {
+    async fn proven(&mut self, password: &str, mut nonce: Vec<u8>) -> Result<Option<Packet>> {
         loop {
-            let packet = self.message().await?.pop().or_fail("signing in: the server has gone")?;
+            let Some(packet) = self.message().await?.pop() else { return Ok(None) };
             match (packet.kind(), packet.body.get(1)) {
                 (0xfe, _) => {
                     let mut reader = Reader(&packet.body[1..]);
@@ -126,7 +125,7 @@ impl Raw {
                     let mixed: Vec<u8> = clear.iter().zip(nonce.iter().cycle()).map(|(p, n)| p ^ n).collect();
                     self.reply(&crypto::encrypt(&mixed, &packet.body[1..])).await?;
                 }
-                _ => return Ok(packet),
+                _ => return Ok(Some(packet)),
             }
         }
     }

@@ -10,10 +10,11 @@ use atone_tests::mysql::raw::Abilities;
 use atone_tests::mysql::script::play;
 use atone_tests::servers::Kind;
 use atone_tests::servers::database::APP;
+use atone_tests::sql;
 use atone_tests::world::Room;
 use std::fmt::Write;
 
-const TABLES: &str = "CREATE TABLE t (id INT AUTO_INCREMENT PRIMARY KEY, v INT, s VARCHAR(20), UNIQUE KEY vs (v, s));
+pub const TABLES: &str = "CREATE TABLE t (id INT AUTO_INCREMENT PRIMARY KEY, v INT, s VARCHAR(20), UNIQUE KEY vs (v, s));
 INSERT INTO t VALUES (1, 10, 'ten'), (2, 20, 'twänty'), (3, NULL, NULL);
 CREATE TABLE c (id INT PRIMARY KEY, t_id INT NOT NULL, FOREIGN KEY (t_id) REFERENCES t (id), CHECK (id > 0));
 INSERT INTO c VALUES (1, 1);
@@ -61,9 +62,19 @@ async fn compare(
     Ok(())
 }
 
+/// A room in which the proxy has met the account, so that its grants stay as they are.
+pub async fn met_room(kind: Kind, schema: &str) -> Room<'static> {
+    let room = room(schema, TABLES).await;
+    let mut app = room.app(kind).await;
+    sql::begin(&mut app).await.unwrap();
+    sql::rollback(&mut app).await.unwrap();
+    app.disconnect().await.unwrap();
+    room
+}
+
 /// Plays a collection of sessions, to the end even if some differ. The schema is in what some of them are told.
 async fn battery(kind: Kind, schema: &str, sessions: &[(&str, &str)]) {
-    let room = room(schema, TABLES).await;
+    let room = met_room(kind, schema).await;
     let mut failed = Vec::new();
     for able in [Abilities::Old, Abilities::New] {
         for (name, script) in sessions {

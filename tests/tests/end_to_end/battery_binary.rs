@@ -11,11 +11,11 @@ pub const BINARY: &[(&str, &str)] = &[
     ("too many parameters", "P a SELECT ?\nE a 1 | 2 | 3\nE a 1\nP b SELECT 1\nE b 1\nE b"),
     ("values of other types", "P a SELECT ?, ?\nE a 1 | 2\nE a 'x | x:00ff\nE a d:1.5 | NULL\nE a i:-5 | 'ä\nA a i:7 | 'y\nE a NULL | 1\nA a NULL | 2"),
     (
-        "times and small numbers",
-        "P a SELECT ?, ?, ?, ?\nE a 12:0be8070
-         P a SELECT ?, ?, ?, ?, ?\nE a 10:04e807021d | 12:07e807021d0c2238 | 12:0be807021d0c22380f270000 | 11:080100000000010203 | 11:00
+        "dates, times and numbers of few bytes",
+        "P a SELECT ?, ?, ?, ?, ?\nE a 10:04e807021d | 12:07e807021d0c2238 | 12:0be807021d0c22380f270000 | 11:080100000000010203 | 11:00
          E a 1:ff | 2:ff7f | 9:01020300 | 4:0000c03f | 246:03312e35",
     ),
+    ("a time that is cut short", "P a SELECT ?\nE a 12:0be80702\nE a 12:0be807021d0c22380f270000"),
     ("without types at first", "P a SELECT ?\nA a 1\nE a 1\nA a 2"),
     ("writes", "P i INSERT INTO t (v, s) VALUES (?, ?)\nE i 1 | 'x\nE i 1 | 'x\nE i 'no | 'x\nP u UPDATE t SET v = ? WHERE id > ?\nE u 5 | 100\nE u 6 | 2\nE u 6 | 2\nP d DELETE FROM t WHERE v = ?\nE d 6\nQ SELECT * FROM t ORDER BY id"),
     ("errors of execution", "P a INSERT INTO t VALUES (?, ?, ?)\nE a 1 | 1 | 'x\nE a 9 | 9 | '{x*30}\nE a 9 | 99999999999 | 'x\nP c INSERT INTO c VALUES (?, ?)\nE c 1 | 1\nE c 5 | 99\nE c -1 | 1\nP s SELECT 9223372036854775807 + ?\nE s 1\nP v SELECT POW(?, 2)\nE v d:1e300"),
@@ -26,11 +26,12 @@ pub const BINARY: &[(&str, &str)] = &[
     ("large values", "P a INSERT INTO l (b) VALUES (?)\nE a '{x*17000000}\nP s SELECT LENGTH(b), b, 5 FROM l\nE s\nP e SELECT ?, 1\nE e '{y*16777300}\nE e '{z*16777200}\nL e 0 {w*17000000}\nE e long"),
     ("cursors", "P a SELECT id, s FROM t ORDER BY id\nO a\nF a 2\nF a 2\nF a 2\nO a\nF a 1\nO a\nF a 10\nR a\nF a 1"),
     ("a cursor with nothing", "P a SELECT id FROM t WHERE id > ?\nO a 100\nF a 1\nF a 1\nO a 2\nF a 0\nF a 5\nP b INSERT INTO t (v) VALUES (9)\nO b\nF b 1"),
+    // Not an execution without a cursor while the statement has one open: MySQL 9 never answers it.
     ("two cursors", "P a SELECT id FROM t ORDER BY id\nP b SELECT id FROM t ORDER BY id DESC\nO a\nO b\nF a 1\nF b 1\nF a 1\nQ SELECT 1\nF b 5\nC a\nF a 1"),
     ("a cursor over a transaction's end", "Q BEGIN\nP a SELECT id FROM t ORDER BY id\nO a\nF a 1\nQ COMMIT\nF a 1\nQ DELETE FROM t WHERE id = 3\nF a 5"),
     ("cursors and errors", "P a SELECT nope FROM t\nP b SELECT (SELECT id FROM t)\nO b\nF b 1\nP c SELECT 1\nE c\nF c 1\nP d CALL two()\nO d\nF d 1\nQ SELECT 1"),
     ("procedures", "P a CALL two()\nE a\nE a\nP b CALL fails()\nE b\nQ SELECT v FROM t WHERE id = 1\nQ SET @b = 5\nP c CALL sums(?, @b, @s)\nE c 3\nQ SELECT @b, @s"),
-    ("procedures that give back", "P a CALL sums(?, ?, ?)\nE a 3 | 4 | 'x\nE a 5 | 6 | NULL\nE a 1 | 'x | NULL"),
+    ("procedures that give back", "P a CALL sums(?, ?, ?)\nE a 3 | 4 | 'x\nE a 5 | 6 | NULL"),
     ("statements prepared in text", "Q PREPARE p FROM 'SELECT ? + 1'\nQ SET @a = 41\nQ EXECUTE p USING @a\nQ EXECUTE p\nQ DEALLOCATE PREPARE p\nQ EXECUTE p\nQ PREPARE p FROM 'SELEC'\nP a PREPARE x FROM 'SELECT 1'\nP b EXECUTE p"),
     ("a table that changes under a statement", "P a SELECT * FROM t WHERE id = 1\nE a\nQ ALTER TABLE t ADD z INT\nE a\nQ ALTER TABLE t DROP z, DROP s\nE a\nQ DROP TABLE c, t\nE a"),
     ("transactions", "P b BEGIN\nE b\nP i INSERT INTO t (v) VALUES (?)\nE i 1\nP s SAVEPOINT x\nE s\nE i 2\nP r ROLLBACK TO x\nE r\nP c COMMIT\nE c\nE c\nP a SET autocommit = 0\nE a\nE i 3\nP z ROLLBACK\nE z"),

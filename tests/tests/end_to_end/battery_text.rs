@@ -38,9 +38,13 @@ pub const TEXT: &[(&str, &str)] = &[
          Q GET DIAGNOSTICS @n = NUMBER\nQ SELECT @n\nQ SET max_error_count = 1\nQ SELECT 'a' + 1, 'b' + 1\nQ SHOW WARNINGS",
     ),
     (
+        "an error asked for",
+        "Q INSERT INTO t VALUES (1, 1, 'x')\nQ SHOW WARNINGS\nQ SHOW WARNINGS\nQ SELECT ROW_COUNT()\nQ UPDATE t SET v = 'x'\nQ SELECT ROW_COUNT()\nQ SHOW WARNINGS\nQ DELETE FROM t\nQ SELECT 1\nQ SHOW WARNINGS",
+    ),
+    (
         "loose mode",
         "Q SET sql_mode = ''\nQ INSERT INTO t (v, s) VALUES ('x', REPEAT('y', 30)), (99999999999, 'z')\nQ SHOW WARNINGS
-         Q INSERT IGNORE INTO t VALUES (1, 1, 'x'), (70, 70, 'y')\nQ SHOW WARNINGS\nQ UPDATE IGNORE t SET id = 1 WHERE id = 2",
+         Q INSERT IGNORE INTO t VALUES (1, 1, 'x'), (70, 70, 'y')\nQ SHOW WARNINGS LIMIT 9\nQ UPDATE IGNORE t SET id = 1 WHERE id = 2\nQ UPDATE t SET v = 99999999999\nQ SHOW WARNINGS\nQ SHOW WARNINGS\nQ BEGIN\nQ UPDATE t SET v = 'y' WHERE id = 1\nQ SHOW WARNINGS\nQ COMMIT",
     ),
     (
         "info strings",
@@ -52,8 +56,11 @@ pub const TEXT: &[(&str, &str)] = &[
         "last ids and counts",
         "Q SELECT id FROM t ORDER BY id\nQ INSERT INTO t (v) VALUES (30), (40)\nQ SELECT LAST_INSERT_ID(), ROW_COUNT(), FOUND_ROWS()\nQ INSERT INTO t VALUES (77, 1, 'x')
          Q SELECT LAST_INSERT_ID()\nQ SELECT LAST_INSERT_ID(5)\nQ UPDATE t SET id = LAST_INSERT_ID(id + 100) WHERE id = 2\nQ SELECT LAST_INSERT_ID()
-         Q SELECT SQL_CALC_FOUND_ROWS id FROM t ORDER BY id LIMIT 1\nQ SELECT FOUND_ROWS()\nQ UPDATE t SET v = 1\nQ SELECT ROW_COUNT()\nQ SELECT ROW_COUNT()",
+         Q SELECT SQL_CALC_FOUND_ROWS id FROM t ORDER BY id LIMIT 1\nQ SELECT FOUND_ROWS()\nQ UPDATE t SET v = 1\nQ SELECT ROW_COUNT()\nQ SELECT ROW_COUNT()
+         Q DELETE FROM c\nQ SELECT LAST_INSERT_ID() AS l, ROW_COUNT() r\nQ UPDATE t SET v = 2\nQ SHOW WARNINGS\nQ SELECT ROW_COUNT()",
     ),
+    // Not FOUND_ROWS(): before any SELECT it differs from one connection to MariaDB to the next.
+    ("counts before anything", "Q SELECT ROW_COUNT(), LAST_INSERT_ID()"),
     (
         "several statements",
         "Q SELECT 1; INSERT INTO t (v) VALUES (4); SELECT COUNT(*) FROM t; UPDATE t SET v = 0 WHERE id = 1; DELETE FROM c; DO 1
@@ -90,7 +97,7 @@ pub const TEXT: &[(&str, &str)] = &[
          Q SET NAMES klingon\nQ SET NAMES gbk\nQ SELECT '{#bf5c}'\nQ SET NAMES binary\nQ SELECT vc, s FROM k, t WHERE k.id = t.id",
     ),
     ("quotes", "Q SELECT 'it''s', \"a\"\"b\", 'a\\\\b', 'x' 'y', N'n', `v` FROM t WHERE id = 1\nQ SET sql_mode = 'ANSI_QUOTES,NO_BACKSLASH_ESCAPES'\nQ SELECT \"v\", 'a\\' FROM t WHERE id = 1"),
-    ("many rows", "Q WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < 1000) SELECT n, REPEAT('x', n % 50), NULL FROM n\nQ SELECT a.id FROM t a, t b, t c, k d, k e"),
+    ("many rows", "Q WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < 1000) SELECT n, REPEAT('x', n % 50), NULL FROM n\nQ SELECT a.id FROM t a, t b, t c, k d, k e ORDER BY a.id"),
     ("large results", "Q SELECT REPEAT('x', 16777214)\nQ SELECT REPEAT('x', 16777211)\nQ SELECT REPEAT('x', 16777210), 1\nQ SELECT REPEAT('y', 40000000), 2\nQ SELECT 3"),
     (
         "large statements",
@@ -101,7 +108,7 @@ pub const TEXT: &[(&str, &str)] = &[
         "explain and show",
         "Q EXPLAIN SELECT * FROM t WHERE id = 1\nQ EXPLAIN SELECT 1\nQ SHOW WARNINGS\nQ DESCRIBE t\nQ SHOW TABLES\nQ SHOW FULL COLUMNS FROM c\nQ SHOW CREATE TABLE t
          Q SHOW CREATE VIEW w\nQ SHOW KEYS FROM c\nQ SHOW VARIABLES LIKE 'autocommit'\nQ SHOW COLLATION LIKE 'latin1_bin'\nQ SHOW DATABASES LIKE '$SCHEMA'
-         Q SHOW CREATE PROCEDURE two\nQ SHOW PROCEDURE STATUS LIKE 'none'\nQ SHOW GRANTS\nQ SHOW ENGINES",
+         Q SHOW CREATE PROCEDURE two\nQ SHOW GRANTS\nQ SHOW ENGINES",
     ),
     ("utility statements", "Q DO 1, SLEEP(0)\nQ CHECK TABLE t\nQ ANALYZE TABLE c\nQ CHECKSUM TABLE t\nQ HELP 'nothing at all'\nQ FLUSH TABLES\nQ OPTIMIZE TABLE c"),
     (
@@ -131,7 +138,11 @@ pub const TEXT: &[(&str, &str)] = &[
     ("other commands", "ping\nstat\nreset\nx 0e\nx 05\nx 06\nx 1e\nx 55\nx fe\nQ SELECT 1\nfields t\nfields nothing\nx 08\nx 0d\nQ SELECT 2"),
     ("a reset", "Q SET @a = 1\nQ BEGIN\nQ INSERT INTO t (v) VALUES (9)\nQ SET NAMES latin1\nreset\nQ SELECT @a, COUNT(*) FROM t\nQ SELECT 'ä', @@character_set_client"),
     ("another user", "Q SET @a = 1\nuser app app-password $SCHEMA\nQ SELECT @a, DATABASE(), CURRENT_USER()\nuser app app-password nothing"),
-    ("another user who may not", "user app wrong $SCHEMA"),
+    (
+        "another user who may not",
+        "Q SET @a = 1\nQ SET autocommit = 0\nQ INSERT INTO t (v) VALUES (9)\nP s SELECT 1\nuser app wrong $SCHEMA\nQ SELECT @a, DATABASE(), CURRENT_USER(), @@autocommit\nE s
+         Q INSERT INTO t (v) VALUES (10)\nQ SELECT v FROM t ORDER BY id\nuser app app-password $SCHEMA\nQ SELECT 2",
+    ),
     ("our names in strings", "Q SELECT 'atone_begin()' AS atone_begin\nQ SELECT 1 -- atone_begin()\nQ SELECT \"SELECT atone_begin()\", 'SET @atone_xid = 1'\nQ SELECT atone_begin FROM (SELECT 1 AS atone_begin) z"),
     ("goodbye", "Q SELECT 1\nX"),
     ("ended by itself", "Q SELECT 1\nQ KILL CONNECTION_ID()\n<"),

@@ -40,6 +40,10 @@ pub const TRANSACTIONS: &[(&str, &str)] = &[
     ),
     (
         "a deadlock",
+        "2 Q BEGIN\n2 Q INSERT INTO t (v) VALUES (4), (5), (6), (7), (8)\n2 Q UPDATE t SET v = 2 WHERE id = 2\nQ BEGIN\nQ UPDATE t SET v = 1 WHERE id = 1\nq UPDATE t SET v = 3 WHERE id = 2\n2 q UPDATE t SET v = 4 WHERE id = 1\n< results\n2 < results\nping\nQ ROLLBACK\n2 Q COMMIT",
+    ),
+    (
+        "a lock that becomes free",
         "Q BEGIN\n2 Q BEGIN\nQ UPDATE t SET v = 1 WHERE id = 1\n2 Q UPDATE t SET v = 2 WHERE id = 2\n2 Q UPDATE t SET v = 3 WHERE id = 3\nq UPDATE t SET v = 4 WHERE id = 2\n2 Q ROLLBACK\n< results\nQ COMMIT",
     ),
     (

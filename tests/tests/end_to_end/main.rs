@@ -5,6 +5,8 @@
 mod atomic;
 mod battery;
 mod battery_binary;
+mod battery_inside;
+mod battery_refused;
 mod battery_text;
 mod battery_transactions;
 mod case;
