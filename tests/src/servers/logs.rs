@@ -5,6 +5,10 @@ use std::sync::{Mutex, Once};
 
 const LINES: usize = 40;
 
+/// Lines that have these are of every run, and would push out the ones that matter: clients that tests dropped, and what
+/// comes of small logs.
+const USUAL: [&str; 2] = ["Aborted connection", "innodb_redo_log_capacity"];
+
 static LOGS: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
 
 /// Shows this log too when a test panics.
@@ -33,10 +37,11 @@ fn show() {
     }
 }
 
-/// The last lines of a file; empty if there is none.
+/// The last lines of a file, without the usual ones; empty if there is none.
 pub(super) fn end_of(log: &Path) -> String {
     let text = std::fs::read(log).unwrap_or_default();
     let text = String::from_utf8_lossy(&text);
-    let lines: Vec<&str> = text.lines().collect();
+    let lines: Vec<&str> =
+        text.lines().filter(|line| !USUAL.iter().any(|usual| line.contains(usual))).collect();
     lines[lines.len().saturating_sub(LINES)..].join("\n")
 }
