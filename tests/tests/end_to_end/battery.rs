@@ -12,6 +12,7 @@ use atone_tests::servers::Kind;
 use atone_tests::servers::database::APP;
 use atone_tests::sql;
 use atone_tests::world::Room;
+use futures_util::future::join_all;
 use std::fmt::Write;
 
 pub const TABLES: &str = "CREATE TABLE t (id INT AUTO_INCREMENT PRIMARY KEY, v INT, s VARCHAR(20), UNIQUE KEY vs (v, s));
@@ -62,8 +63,30 @@ async fn compare(
     Ok(())
 }
 
+/// Sessions that are played at the same time: most of what they do is to wait.
+const LANES: usize = 3;
+
+/// Plays a collection of sessions, in some rooms at once, to the end even if some fail; gives what `play` says of them.
+/// The room's schema is in what some of them are told.
+pub async fn in_lanes(
+    kind: Kind,
+    schema: &str,
+    sessions: &[(&str, &str)],
+    play: impl AsyncFn(&Room<'_>, &str, &str) -> Option<String>,
+) -> Vec<String> {
+    let lane = async |lane: usize| {
+        let room = met_room(kind, &format!("{schema}_{lane}")).await;
+        let mut failed = Vec::new();
+        for (name, script) in sessions.iter().skip(lane).step_by(LANES) {
+            failed.extend(play(&room, name, &script.replace("$SCHEMA", &room.schema)).await);
+        }
+        failed
+    };
+    join_all((0..LANES.min(sessions.len())).map(lane)).await.concat()
+}
+
 /// A room in which the proxy has met the account, so that its grants stay as they are.
-pub async fn met_room(kind: Kind, schema: &str) -> Room<'static> {
+async fn met_room(kind: Kind, schema: &str) -> Room<'static> {
     let room = room(schema, TABLES).await;
     let mut app = room.app(kind).await;
     sql::begin(&mut app).await.unwrap();
@@ -72,16 +95,13 @@ pub async fn met_room(kind: Kind, schema: &str) -> Room<'static> {
     room
 }
 
-/// Plays a collection of sessions, to the end even if some differ. The schema is in what some of them are told.
+/// Plays a collection of sessions, each by an old client and by a new one.
 async fn battery(kind: Kind, schema: &str, sessions: &[(&str, &str)]) {
-    let room = met_room(kind, schema).await;
-    let mut failed = Vec::new();
-    for able in [Abilities::Old, Abilities::New] {
-        for (name, script) in sessions {
-            let script = script.replace("$SCHEMA", &room.schema);
-            failed.extend(compare(&room, kind, able, name, &script).await.err());
-        }
-    }
+    let play = async |room: &Room<'_>, name: &str, script: &str| {
+        let old = compare(room, kind, Abilities::Old, name, script).await;
+        old.and(compare(room, kind, Abilities::New, name, script).await).err()
+    };
+    let failed = in_lanes(kind, schema, sessions, play).await;
     assert!(failed.is_empty(), "{} sessions differ on {kind:?}:\n{}", failed.len(), failed.join("\n---\n"));
 }
 

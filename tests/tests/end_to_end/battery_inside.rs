@@ -2,7 +2,7 @@
 //! of the battery is played through the proxy with its first connection in a global transaction, and directly without
 //! what was refused. Every packet must be the same; and when all is rolled back nothing is left.
 
-use crate::battery::{TABLES, met_room};
+use crate::battery::{TABLES, in_lanes};
 use crate::battery_binary::BINARY;
 use crate::battery_refused::{self as refused, Refused, UNLIKE};
 use crate::battery_text::TEXT;
@@ -106,18 +106,16 @@ fn leaves(script: &str) -> bool {
 
 /// Plays a collection of sessions. Refused is what is listed, in the first list that has the session, and nothing else.
 async fn battery(kind: Kind, schema: &str, sessions: &[(&str, &str)], refused: &[Refused]) {
-    let room = met_room(kind, schema).await;
-    let mut failed = Vec::new();
-    for (name, script) in sessions {
-        let script = script.replace("$SCHEMA", &room.schema);
-        let known = refused.iter().copied().flatten().find(|(session, _)| session == name);
+    let play = async |room: &Room<'_>, name: &str, script: &str| {
+        let known = refused.iter().copied().flatten().find(|(session, _)| *session == name);
         let known = known.map_or(&[][..], |(_, lines)| lines);
-        match compare(&room, kind, name, &script).await {
-            Ok(lines) if begin_as(&lines, known) => {}
-            Ok(lines) => failed.push(format!("{name}: refused are {lines:#?}, not {known:#?}")),
-            Err(why) => failed.push(why),
+        match compare(room, kind, name, script).await {
+            Ok(lines) if begin_as(&lines, known) => None,
+            Ok(lines) => Some(format!("{name}: refused are {lines:#?}, not {known:#?}")),
+            Err(why) => Some(why),
         }
-    }
+    };
+    let failed = in_lanes(kind, schema, sessions, play).await;
     assert!(failed.is_empty(), "{} sessions differ on {kind:?}:\n{}", failed.len(), failed.join("\n---\n"));
 }
 

@@ -110,7 +110,7 @@ pub const TEXT: &[(&str, &str)] = &[
          Q SHOW CREATE VIEW w\nQ SHOW KEYS FROM c\nQ SHOW VARIABLES LIKE 'autocommit'\nQ SHOW COLLATION LIKE 'latin1_bin'\nQ SHOW DATABASES LIKE '$SCHEMA'
          Q SHOW CREATE PROCEDURE two\nQ SHOW GRANTS\nQ SHOW ENGINES",
     ),
-    ("utility statements", "Q DO 1, SLEEP(0)\nQ CHECK TABLE t\nQ ANALYZE TABLE c\nQ CHECKSUM TABLE t\nQ HELP 'nothing at all'\nQ FLUSH TABLES\nQ OPTIMIZE TABLE c"),
+    ("utility statements", "Q DO 1, SLEEP(0)\nQ CHECK TABLE t\nQ ANALYZE TABLE c\nQ CHECKSUM TABLE t\nQ HELP 'nothing at all'\nQ FLUSH TABLES t\nQ OPTIMIZE TABLE c"),
     (
         "handlers",
         "Q HANDLER t OPEN\nQ HANDLER t READ FIRST\nQ HANDLER t READ `PRIMARY` NEXT\nQ HANDLER t READ `PRIMARY` = (3)\nQ HANDLER nothing READ FIRST\nQ HANDLER t CLOSE\nQ HANDLER t CLOSE",
