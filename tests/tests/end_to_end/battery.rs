@@ -15,15 +15,16 @@ use atone_tests::world::Room;
 use futures_util::future::join_all;
 use std::fmt::Write;
 
-pub const TABLES: &str = "CREATE TABLE t (id INT AUTO_INCREMENT PRIMARY KEY, v INT, s VARCHAR(20), UNIQUE KEY vs (v, s));
+/// What the optimizer does, and tells in the status, is not to depend on when the server counts rows.
+pub const TABLES: &str = "CREATE TABLE t (id INT AUTO_INCREMENT PRIMARY KEY, v INT, s VARCHAR(20), UNIQUE KEY vs (v, s)) STATS_AUTO_RECALC=0;
 INSERT INTO t VALUES (1, 10, 'ten'), (2, 20, 'twänty'), (3, NULL, NULL);
-CREATE TABLE c (id INT PRIMARY KEY, t_id INT NOT NULL, FOREIGN KEY (t_id) REFERENCES t (id), CHECK (id > 0));
+CREATE TABLE c (id INT PRIMARY KEY, t_id INT NOT NULL, FOREIGN KEY (t_id) REFERENCES t (id), CHECK (id > 0)) STATS_AUTO_RECALC=0;
 INSERT INTO c VALUES (1, 1);
-CREATE TABLE l (id INT AUTO_INCREMENT PRIMARY KEY, b LONGBLOB);
+CREATE TABLE l (id INT AUTO_INCREMENT PRIMARY KEY, b LONGBLOB) STATS_AUTO_RECALC=0;
 CREATE TABLE k (id INT PRIMARY KEY, i8 TINYINT, u8 TINYINT UNSIGNED, i16 SMALLINT, i24 MEDIUMINT, i64 BIGINT, u64 BIGINT UNSIGNED,
  f FLOAT, d DOUBLE, n DECIMAL(20,5), z INT(8) ZEROFILL, bits BIT(10), da DATE, ti TIME(3), dt DATETIME(6), ts TIMESTAMP NULL,
  y YEAR, ch CHAR(5), vc VARCHAR(9) CHARACTER SET latin1, bi BINARY(4), vb VARBINARY(4), tx TEXT, bl BLOB, e ENUM('a','ü'),
- se SET('x','y','z'), j JSON, g GEOMETRY);
+ se SET('x','y','z'), j JSON, g GEOMETRY) STATS_AUTO_RECALC=0;
 INSERT INTO k (id) VALUES (1);
 INSERT INTO k VALUES (2, -128, 255, -32768, 8388607, -9223372036854775808, 18446744073709551615, 1.5, -2.5e100, 12345.67891, 42,
  b'1010', '2024-02-29', '-838:59:59', '2024-02-29 12:34:56.789012', NULL, 1999, 'äöü', 'é', x'00ff', x'', 'text', x'deadbeef',
