@@ -12,7 +12,6 @@ impl Session {
         let relayed = self.relay(command).await?;
         if relayed.outcome.error.is_none() {
             self.forget();
-            self.backside.multi_statements = self.backside.capabilities & capability::MULTI_STATEMENTS != 0;
         }
         Ok(())
     }

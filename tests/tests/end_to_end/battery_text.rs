@@ -73,7 +73,7 @@ pub const TEXT: &[(&str, &str)] = &[
     ),
     (
         "several statements turned off and on",
-        "Q SELECT 1; SELECT 2\nopt 1\nQ SELECT 1; SELECT 2\nQ SELECT 1;\nopt 0\nQ SELECT 1; SELECT 2\nopt 7\nQ SELECT 3",
+        "Q SELECT 1; SELECT 2\nopt 1\nQ SELECT 1; SELECT 2\nQ INSERT INTO t (v) VALUES (4)\nQ SELECT 1; SELECT 2\nQ SELECT 1;\nopt 0\nQ SELECT 1; SELECT 2\nopt 7\nQ SELECT 3",
     ),
     (
         "procedures",

@@ -1,6 +1,7 @@
 //! How a session is bound to a transaction, and what unbinds it.
 
 use crate::case::room;
+use atone_tests::mysql::{Raw, raw::Abilities, script::play};
 use atone_tests::servers::{Kind, database::APP};
 use atone_tests::sql;
 use mysql_async::prelude::Queryable;
@@ -144,5 +145,32 @@ async fn functions_inside_a_local_transaction() {
         let expected = if status == "committed" { 56 } else { 10 };
         assert_eq!(value, Some(expected), "{kind:?}: {status}, answered {answer:?}");
         room.direct(kind).await.query_drop("UPDATE t SET v = 10").await.unwrap();
+    }
+}
+
+/// What a server does with the option when it forgets the session is its own matter: MySQL and MariaDB leave it.
+#[tokio::test]
+async fn several_statements_turned_off_stay_off_behind_a_reset() {
+    let room = room("several_off", "CREATE TABLE t (id INT PRIMARY KEY, v INT);\n").await;
+    let user = format!("user app app-password {}", room.schema);
+    let several = "Q SELECT 1; SELECT 2";
+    let inside = "Q SELECT atone_begin()\nQ INSERT INTO t VALUES (1, 1)\nQ SELECT atone_rollback()";
+    for kind in Kind::ALL {
+        for (reset, option) in [("reset", 1), (&*user, 1), ("reset", 0), (&*user, 0)] {
+            let place = format!("{kind:?}, {reset}, {option}");
+            let said = async |port, script: &str| {
+                let connect = async || Raw::connect(port, APP, &room.schema, Abilities::New).await;
+                play(script, connect).await.unwrap()
+            };
+            let direct = room.world.database(kind).port();
+            let direct = said(direct, &format!("opt {option}\n{reset}\n{several}")).await;
+            let proxied = room.world.proxy.port(kind);
+            let proxied = said(proxied, &format!("opt {option}\n{reset}\n{inside}\n{several}")).await;
+            let written = proxied.iter().position(|line| line.contains("INSERT")).unwrap();
+            assert!(proxied[written + 1].starts_with("  1 \\x00\\x01"), "{place}: {}", proxied[written + 1]);
+            let answer =
+                |log: &[String]| log[log.iter().position(|line| line.contains(several)).unwrap()..].to_vec();
+            assert_eq!(answer(&proxied), answer(&direct), "{place}: the left is through the proxy");
+        }
     }
 }
