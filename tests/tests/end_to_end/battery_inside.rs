@@ -2,17 +2,15 @@
 //! of the battery is played through the proxy with its first connection in a global transaction, and directly without
 //! what was refused. Every packet must be the same; and when all is rolled back nothing is left.
 
-use crate::battery::{TABLES, in_lanes};
+use crate::battery::{TABLES, connect, in_lanes};
 use crate::battery_binary::BINARY;
 use crate::battery_refused::{self as refused, Refused, UNLIKE};
 use crate::battery_text::TEXT;
 use crate::battery_transactions::TRANSACTIONS;
 use atone_tests::Result;
-use atone_tests::mysql::Raw;
 use atone_tests::mysql::raw::Abilities;
 use atone_tests::mysql::script::play;
 use atone_tests::servers::Kind;
-use atone_tests::servers::database::APP;
 use atone_tests::world::Room;
 use std::cell::RefCell;
 
@@ -43,7 +41,7 @@ async fn played(
 ) -> Result<(Vec<String>, String)> {
     let answer = RefCell::new(None);
     let log = play(script, async || {
-        let mut raw = Raw::connect(port, APP, &room.schema, able).await?;
+        let mut raw = connect(room, port, able).await?;
         if answer.borrow().is_none() {
             let one = raw.one(first).await?;
             answer.replace(Some(one));

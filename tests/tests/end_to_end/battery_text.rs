@@ -44,7 +44,8 @@ pub const TEXT: &[(&str, &str)] = &[
     (
         "loose mode",
         "Q SET sql_mode = ''\nQ INSERT INTO t (v, s) VALUES ('x', REPEAT('y', 30)), (99999999999, 'z')\nQ SHOW WARNINGS
-         Q INSERT IGNORE INTO t VALUES (1, 1, 'x'), (70, 70, 'y')\nQ SHOW WARNINGS LIMIT 9\nQ UPDATE IGNORE t SET id = 1 WHERE id = 2\nQ UPDATE t SET v = 99999999999\nQ SHOW WARNINGS\nQ SHOW WARNINGS\nQ BEGIN\nQ UPDATE t SET v = 'y' WHERE id = 1\nQ SHOW WARNINGS\nQ COMMIT",
+         Q INSERT IGNORE INTO t VALUES (1, 1, 'x'), (70, 70, 'y')\nQ SHOW WARNINGS LIMIT 9\nQ UPDATE IGNORE t SET id = 1 WHERE id = 2\nQ UPDATE t SET v = 99999999999\nQ SHOW WARNINGS\nQ SHOW WARNINGS\nQ BEGIN\nQ UPDATE t SET v = 'y' WHERE id = 1\nQ SHOW WARNINGS\nQ COMMIT
+         Q UPDATE t SET v = 'z' WHERE id = 1\nQ SELECT @@warning_count\nQ UPDATE t SET v = 'z' WHERE id = 1\nQ SHOW COUNT(*) WARNINGS\nQ BEGIN\nQ UPDATE t SET v = 'z' WHERE id = 1\nQ SELECT @@warning_count, @@error_count\nQ ROLLBACK",
     ),
     (
         "info strings",

@@ -68,10 +68,11 @@ async fn check_one(name: &str, tables: &str, statements: &[&str], kind: Kind, mo
         &expected,
     );
     assert_eq!(room.dump(kind).await, right, "{place}: phase one left something else");
-    let status = sql::rollback(&mut app).await;
-    assert_eq!(status.unwrap(), "rolled_back", "{place}");
+    // On a busy machine phase two may take longer than the proxy waits with its answer.
+    let status = sql::rollback(&mut app).await.unwrap();
+    assert!(["rolled_back", "rolling_back"].contains(&status.as_str()), "{place}: {status}");
+    assert_eq!(room.calm(&xid).await, "rolled_back", "{place}");
     assert_eq!(room.dump(kind).await, before, "{place}: rolled back, but not to what was");
-    assert_eq!(room.calm(&xid).await, "rolled_back");
 
     let room = World::shared().room(name, tables).await;
     app.query_drop(format!("USE {}", sql::quoted(&room.schema))).await.unwrap();
@@ -83,7 +84,7 @@ async fn check_one(name: &str, tables: &str, statements: &[&str], kind: Kind, mo
         &expected,
     );
     assert_eq!(sql::commit(&mut app).await.unwrap(), "committed", "{place}");
-    assert_eq!(room.calm(&xid).await, "committed");
+    assert_eq!(room.calm(&xid).await, "committed", "{place}");
     assert_eq!(room.dump(kind).await, right, "{place}: committed something else");
 }
 
