@@ -63,7 +63,9 @@ impl Echo {
     /// What the question asks for of what is held here.
     fn asked(&self, text: &[u8]) -> Option<Asked> {
         let mut tokens = tokens(text, SqlMode::default()).ok()?;
-        tokens.retain(|token| !token.is_punct(text, b';'));
+        while tokens.last().is_some_and(|token| token.is_punct(text, b';')) {
+            tokens.pop();
+        }
         let [first, rest @ ..] = tokens.as_slice() else { return None };
         match rest {
             [one] if first.is_word(text, "SHOW") && one.is_word(text, "WARNINGS") => {

@@ -30,7 +30,7 @@ pub const TEXT: Refused = &[
             "Q TRUNCATE made",
         ],
     ),
-    ("last ids and counts", &["Q UPDATE t SET id = LAST_INSERT_ID(id + 100)"]),
+    ("last ids and counts", &["Q UPDATE t SET id = LAST_INSERT_ID(id + 100)", "Q SELECT ROW_COUNT(); BEGIN"]),
     (
         "several statements",
         &["Q SELECT 1; INSERT INTO t (v) VALUES (4); SE", "Q SELECT 'a;b'; SELECT \";\"; SELECT `id` FR"],
