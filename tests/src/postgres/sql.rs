@@ -1,6 +1,7 @@
 //! PostgreSQL through an ordinary driver: connections, the functions of Atone, and a dump that shows every byte.
 
 use crate::servers::postgres::SHOP;
+use crate::wait::Deadline;
 use crate::{Context, Result};
 use tokio_postgres::{Client, Config, NoTls, SimpleQueryMessage};
 
@@ -46,9 +47,15 @@ pub async fn commit(client: &Client) -> Result<String> {
     one(client, "SELECT atone_commit()").await?.or_fail("atone_commit() answered NULL")
 }
 
-/// `SELECT atone_rollback()`: the status.
+/// `SELECT atone_rollback()`: the status, however long a busy machine takes to give the last one.
 pub async fn rollback(client: &Client) -> Result<String> {
-    one(client, "SELECT atone_rollback()").await?.or_fail("atone_rollback() answered NULL")
+    let xid = one(client, "SELECT atone_xid()").await?.unwrap_or_default();
+    let mut status = one(client, "SELECT atone_rollback()").await?;
+    let deadline = Deadline::new();
+    while status.as_deref() == Some("rolling_back") && !deadline.is_over() {
+        status = one(client, &format!("SELECT atone_rollback('{xid}')")).await?;
+    }
+    status.or_fail("atone_rollback() answered NULL")
 }
 
 /// The SQLSTATE and sentence that a statement fails with.
