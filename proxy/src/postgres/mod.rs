@@ -176,7 +176,10 @@ impl Session {
     async fn step(&mut self, stop: &CancellationToken) -> Result<(), End> {
         if self.look_at_client()? && self.free == (0, 0) {
             self.settle_down().await?;
-            return Box::pin(self.attend(stop)).await;
+            Box::pin(self.attend(stop)).await?;
+            // What is relayed from here on is not counted.
+            self.counters.forget();
+            return Ok(());
         }
         let idle = self.pending.is_empty() && self.status == IDLE && self.free == (0, 0);
         tokio::select! {

@@ -4,6 +4,8 @@
 use crate::case::{Mode, TABLE, check, check_modes, error_of, room};
 use atone_tests::{postgres::message, servers::Kind};
 
+const SLY: &str = "CREATE FUNCTION sly() RETURNS int LANGUAGE sql AS 'UPDATE t SET v = 9 RETURNING 1'";
+
 const LOCAL: [Mode; 2] = [Mode::Local, Mode::PreparedLocal];
 
 #[tokio::test]
@@ -177,6 +179,52 @@ async fn functions_and_procedures() {
         &tables,
         &["EXPLAIN (ANALYZE, COSTS off, TIMING off, SUMMARY off, BUFFERS off) DELETE FROM c"],
         &[Mode::Autocommit, Mode::Local],
+    )
+    .await;
+}
+
+/// A read of one's own functions is a write if they write.
+#[tokio::test]
+async fn reads_that_call_functions() {
+    let tables = format!(
+        "{TABLE}; CREATE FUNCTION sly(n int) RETURNS int LANGUAGE plpgsql AS $$BEGIN UPDATE t SET v = v + n; RETURN 1; END$$;
+         CREATE FUNCTION sly_sql() RETURNS SETOF c LANGUAGE sql AS 'UPDATE c SET id = id + 1 RETURNING *';
+         CREATE FUNCTION sly_lies() RETURNS int LANGUAGE plpgsql STABLE AS $$BEGIN RETURN sly(3); END$$;
+         CREATE FUNCTION look() RETURNS bigint LANGUAGE sql AS 'SELECT sum(v) FROM t';
+         CREATE FUNCTION undone() RETURNS int LANGUAGE plpgsql AS
+           $$BEGIN DELETE FROM c; RAISE 'back'; EXCEPTION WHEN raise_exception THEN RETURN 1; END$$"
+    );
+    check(
+        "reading",
+        &tables,
+        &[
+            "SELECT sly(1)",
+            "SELECT look()",
+            "SELECT \"sly\" (v), v FROM t ORDER BY id",
+            "SELECT * FROM sly_sql() AS s (a, b)",
+            "SELECT undone()",
+            "SELECT sly_lies()",
+            "VALUES (sly(4)), (5)",
+            "EXPLAIN (ANALYZE, COSTS off, TIMING off, SUMMARY off, BUFFERS off) SELECT sly(6)",
+            "COPY (SELECT sly(7)) TO STDOUT",
+        ],
+    )
+    .await;
+    check_modes(
+        "reading_on",
+        &tables,
+        &[
+            "SELECT look()",
+            "DECLARE part CURSOR FOR SELECT sly(v) FROM t",
+            "SAVEPOINT a",
+            "FETCH 2 FROM part",
+            "SELECT sly(500)",
+            "ROLLBACK TO a",
+            "SELECT sly_lies()",
+            "RELEASE a",
+            "SELECT look()",
+        ],
+        &LOCAL,
     )
     .await;
 }
@@ -371,7 +419,7 @@ async fn keys_assigned_at_any_isolation_level() {
 #[tokio::test]
 async fn what_stays_refused() {
     for kind in Kind::POSTGRES {
-        let room = room(kind, "counted_not", &format!("{TABLE}; CREATE TABLE nokey (a int)")).await;
+        let room = room(kind, "counted_not", &format!("{TABLE}; CREATE TABLE nokey (a int); {SLY}")).await;
         let before = room.dump().await;
         let mut raw = room.raw(true).await.unwrap();
         let xid = raw.one("SELECT atone_begin()").await.unwrap();
@@ -384,6 +432,10 @@ async fn what_stays_refused() {
         let (state, message) = error_of(&mut raw, "WITH x AS (INSERT INTO nokey VALUES (1)) SELECT 1").await;
         assert_eq!(state, "0A000", "{kind:?}: {message}");
         assert!(message.contains("nokey") && message.contains("primary key"), "{kind:?}: {message}");
+        // Neither can what a read has written.
+        raw.query("BEGIN ISOLATION LEVEL REPEATABLE READ").await.unwrap();
+        assert_eq!(error_of(&mut raw, "SELECT sly()").await.0, "");
+        assert_eq!(error_of(&mut raw, "COMMIT").await.0, "0A000", "{kind:?}");
         // What only the counts tell of is written all the same.
         raw.query("BEGIN; WITH x AS (UPDATE t SET v = 1) SELECT 1").await.unwrap();
         for ours in ["SELECT atone_leave()", "SELECT atone_commit()"] {

@@ -125,14 +125,15 @@ async fn keys_whose_equal_values_differ() {
 }
 
 #[tokio::test]
-async fn functions_that_write_name_what_they_wrote() {
+async fn hidden_functions_that_write_name_what_they_wrote() {
     let tables = format!(
         "{TABLE}; CREATE FUNCTION sly() RETURNS int LANGUAGE plpgsql VOLATILE AS $$BEGIN UPDATE c SET t_id = NULL; RETURN 1; END$$;
-         CREATE FUNCTION sly_sql() RETURNS void LANGUAGE sql AS 'DELETE FROM c';
-         CREATE FUNCTION sly_lies() RETURNS int LANGUAGE plpgsql STABLE AS $$BEGIN PERFORM sly(); RETURN 1; END$$;
+         CREATE FUNCTION sly_one(int) RETURNS int LANGUAGE sql AS 'SELECT sly()';
+         CREATE OPERATOR ### (FUNCTION = sly_one, RIGHTARG = int);
+         CREATE FUNCTION count(text) RETURNS int LANGUAGE sql AS 'SELECT sly()';
          CREATE VIEW sly_view AS SELECT sly() AS x"
     );
-    let statements = ["SELECT sly()", "SELECT * FROM sly()", "SELECT sly_sql()", "SELECT * FROM sly_view"];
+    let statements = ["SELECT * FROM sly_view", "SELECT ### 1", "SELECT count('x'::text)"];
     refused("functions", &tables, &statements).await;
     for kind in Kind::POSTGRES {
         let room = room(kind, "functions_named", &tables).await;
@@ -143,7 +144,7 @@ async fn functions_that_write_name_what_they_wrote() {
             if local {
                 raw.query("BEGIN").await.unwrap();
             }
-            let mut answer = raw.query("SELECT sly()").await.unwrap();
+            let mut answer = raw.query("SELECT * FROM sly_view").await.unwrap();
             if local {
                 answer.extend(raw.query("COMMIT").await.unwrap());
             }

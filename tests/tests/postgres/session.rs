@@ -309,3 +309,23 @@ async fn what_pools_say() {
         }
     }
 }
+
+/// What is written outside is not counted for the next global transaction.
+#[tokio::test]
+async fn counts_end_with_the_binding() {
+    for kind in Kind::POSTGRES {
+        let room = room(kind, "session_counts", TABLE).await;
+        let mut raw = room.raw(true).await.unwrap();
+        raw.one("SELECT atone_begin()").await.unwrap();
+        raw.query("BEGIN").await.unwrap();
+        raw.query("SELECT * FROM t").await.unwrap();
+        raw.one("SELECT atone_leave()").await.unwrap();
+        raw.query("UPDATE t SET v = v + 1; COMMIT").await.unwrap();
+        let before = room.dump().await;
+        let xid = raw.one("SELECT atone_begin()").await.unwrap();
+        assert_eq!(error_of(&mut raw, "UPDATE t SET v = 5").await, Default::default(), "{kind:?}");
+        assert_eq!(raw.one("SELECT atone_rollback()").await.unwrap(), "rolled_back", "{kind:?}");
+        assert_eq!(room.dump().await, before, "{kind:?}");
+        room.calm(&xid).await;
+    }
+}

@@ -15,7 +15,7 @@ use std::ops::Range;
 pub enum Class {
     /// Nothing but blanks and comments.
     Empty,
-    /// Reads; if a function in it writes, the server's counters tell.
+    /// Reads; if a function writes all the same, the server's counters tell.
     Read,
     /// Changes settings, cursors or names of the session, and takes no snapshot.
     Session,
@@ -55,7 +55,8 @@ pub enum Class {
 /// Writes of which only the counts tell.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Counted {
-    /// MERGE, writes within WITH, EXPLAIN ANALYZE of a write, and writes of unusual form.
+    /// MERGE, writes within WITH, EXPLAIN ANALYZE of a write, writes of unusual form, and reads that call a function that may
+    /// write.
     Plain,
     /// COPY: the client sends rows.
     Copy,
@@ -301,7 +302,12 @@ impl Words<'_> {
                 _ => {}
             }
         }
-        if self.writes_inside() { COUNTED } else { Class::Read }
+        self.read_or_counted()
+    }
+
+    /// A read, unless something in it may write.
+    fn read_or_counted(&self) -> Class {
+        if self.writes_inside() || self.may_call_writer() { COUNTED } else { Class::Read }
     }
 
     fn explain(&self) -> Class {
@@ -314,7 +320,7 @@ impl Words<'_> {
                 unsupported("EXPLAIN ANALYZE of what makes or fills a table")
             }
             () if has(&["INSERT", "UPDATE", "DELETE", "MERGE", "EXECUTE"]) => COUNTED,
-            () => Class::Read,
+            () => self.read_or_counted(),
         }
     }
 
@@ -339,7 +345,7 @@ impl Words<'_> {
         if (0..self.tokens.len()).any(to_file) {
             return unsupported("COPY … TO a file of the server");
         }
-        if self.writes_inside() { COUNTED } else { Class::Read }
+        self.read_or_counted()
     }
 
     /// The verb behind `WITH name AS (…), …`: the first such word outside parentheses.

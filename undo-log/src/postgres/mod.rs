@@ -7,6 +7,7 @@
 pub mod analyze;
 mod binary;
 mod control;
+mod functions;
 mod lexer;
 pub mod search;
 mod table;

@@ -26,6 +26,12 @@ fn first_words_tell() {
         "SELECT 'insert; into'",
         "SELECT $$ (INSERT $$",
         "DECLARE c CURSOR FOR SELECT 1",
+        "SELECT COUNT(*), \"max\"(a), pg_catalog.now() FROM t AS x (a) WHERE a IN (1) AND (b) = ANY (ARRAY[1]) OR NOT (c)",
+        "WITH RECURSIVE n (a) AS (VALUES (1::numeric(5,2))), m AS MATERIALIZED (SELECT 1) SELECT CAST('x' AS varchar(3)) FROM n",
+        "SELECT 'f(' || $$f($$, $1, \"f\" FROM t JOIN u USING (a) /* f( */",
+        "SELECT rank() OVER (ORDER BY a), sum(a) FILTER (WHERE a > 1) FROM t LIMIT (1) OFFSET (2)",
+        "SELECT nextval('s'), pg_advisory_xact_lock(1)",
+        "EXPLAIN SELECT f()",
     ] {
         assert_eq!(class(sql), Class::Read, "{sql}");
     }
@@ -61,6 +67,18 @@ fn first_words_tell() {
         "UPDATE ONLY (t) SET a = 1",
         "COPY (DELETE FROM t RETURNING *) TO STDOUT",
         "INSERT INTO \"a$atone$b\" VALUES (1)",
+        "SELECT f()",
+        "SELECT * FROM t, shop.f (t.a) AS f (a, b)",
+        "SELECT shop.now()",
+        "SELECT \"in\"(1)",
+        "SELECT \"F\"(1)",
+        "SELECT U&\"f\"(1)",
+        "SELECT count(*) FROM t WHERE f(a) IN (1)",
+        "VALUES (1), (f())",
+        "DECLARE c CURSOR FOR SELECT f()",
+        "EXPLAIN ANALYZE SELECT f()",
+        "COPY (SELECT f()) TO STDOUT",
+        "SELECT lo_unlink(1)",
     ] {
         assert_eq!(class(sql), Class::Counted(Counted::Plain), "{sql}");
     }
