@@ -1,6 +1,7 @@
 //! Keys of every type that a key may have, and tables that have none.
 
-use crate::case::check;
+use crate::case::{Mode, check, check_modes, error_of, room};
+use atone_tests::servers::Kind;
 
 #[tokio::test]
 async fn text_uuid_numeric_and_others() {
@@ -53,4 +54,86 @@ async fn unique_indexes_and_dropped_columns() {
         "INSERT INTO incl VALUES (5, 5)",
     ];
     check("unique", tables, &statements).await;
+}
+
+/// Values that are equal and not the same, one by one: of which type, what there is, an equal of the first, and another.
+const MADE: [(&str, &str, &str, &str); 13] = [
+    ("interval", "'1 mon', '-1 day', '00:00:00.000001'", "'30 days'", "'1 hour'"),
+    ("jsonb", "'{\"b\": 1.50, \"a\": [null]}', '1', '[1]'", "'{\"a\": [null], \"b\": 1.5}'", "'\"1.50\"'"),
+    ("int[]", "'{1,NULL}', '{}', '[0:1]={1,NULL}', '{{1,2},{3,4}}'", "'{1,NULL}'", "'{NULL,1}'"),
+    ("numeric[]", "'{1.50,2}', '{}', '{NULL}'", "'{1.5,2.00}'", "'{1.5}'"),
+    ("char(3)[]", "'{a,b}', '{}'", "'{\"a \",b}'", "'{a}'"),
+    ("float8[]", "'{-0}', '{1}'", "'{0}'", "'{NaN}'"),
+    ("numrange", "'[1.50,2]', '(,3)', 'empty'", "'[1.5,2.0]'", "'[1.5,2.0)'"),
+    ("tstzrange", "'[2024-01-01 00:00+00,infinity)', '(,)'", "'[2024-01-01 02:00+02,infinity)'", "'empty'"),
+    ("int4range", "'[1,5)', 'empty'", "'[1,4]'", "'[1,4)'"),
+    ("nummultirange", "'{[1.0,2),[3,4)}', '{}'", "'{[3.0,4),[1,2.0)}'", "'{[1,4)}'"),
+    ("pair", "'(1.0,\"{01:00,NULL}\")', '(,)'", "'(1,\"{\"\"60 min\"\",NULL}\")'", "'(1,{})'"),
+    ("pair[]", "'{\"(1.0,{})\"}', '{}'", "'{\"(1,{})\"}'", "'{NULL}'"),
+    ("amounts", "'{1.0}', '{}'", "'{1.00}'", "'{2}'"),
+];
+
+/// Types of one's own among them.
+const OWN: &str = "CREATE TYPE pair AS (n numeric, a interval[]); CREATE DOMAIN amounts AS numeric[]";
+
+fn tables(of: &str, values: &str) -> String {
+    let rows = values.split("', ").map(|value| format!("('{}')", value.trim_matches('\'')));
+    let rows: Vec<String> = rows.collect();
+    format!(
+        "{OWN}; CREATE TABLE k (k {of} PRIMARY KEY, n int); INSERT INTO k (k) VALUES {}; UPDATE k SET n = 1;
+         CREATE TABLE u (id int PRIMARY KEY, k {of} UNIQUE); INSERT INTO u SELECT row_number() OVER (), k FROM k",
+        rows.join(", ")
+    )
+}
+
+#[tokio::test]
+async fn values_that_are_equal_and_not_the_same() {
+    for (at, (of, values, equal, other)) in MADE.into_iter().enumerate() {
+        let (equal, other) = (format!("{equal}::{of}"), format!("{other}::{of}"));
+        let statements = [
+            format!("UPDATE k SET n = n + 1 WHERE k = {equal}"),
+            format!("UPDATE k SET k = {equal} WHERE k = {equal}"),
+            format!(
+                "INSERT INTO k VALUES ({other}, 5), ({equal}, 6) ON CONFLICT (k) DO UPDATE SET n = EXCLUDED.n"
+            ),
+            format!("DELETE FROM k WHERE k = {equal}"),
+            format!("INSERT INTO k VALUES ({equal}, 7)"),
+            format!("UPDATE k SET n = n + 10 WHERE k <> {equal}"),
+            format!("UPDATE k SET k = {other} WHERE k = {other}"),
+            format!("DELETE FROM k WHERE k = {other}"),
+            format!("UPDATE k SET k = {other} WHERE k = {equal}"),
+            format!("UPDATE u SET k = {equal} WHERE id = 1"),
+            "DELETE FROM u WHERE id = 2".into(),
+        ];
+        let statements: Vec<&str> = statements.iter().map(String::as_str).collect();
+        let modes = [Mode::Autocommit, Mode::PreparedLocal];
+        check_modes(&format!("made_{at}"), &tables(of, values), &statements, &modes).await;
+    }
+}
+
+/// Equal values are one lock, whatever their bytes are.
+#[tokio::test]
+async fn equal_values_are_one_lock() {
+    for kind in Kind::POSTGRES {
+        for (at, (of, values, equal, other)) in MADE.into_iter().enumerate() {
+            let room = room(kind, &format!("lock_{at}"), &tables(of, values)).await;
+            let (mut first, mut second) = (room.raw(true).await.unwrap(), room.raw(true).await.unwrap());
+            first.one("SELECT atone_begin()").await.unwrap();
+            second.one("SELECT atone_begin()").await.unwrap();
+            for gone in [
+                format!("DELETE FROM k WHERE k = {equal}::{of}"),
+                "UPDATE u SET k = NULL WHERE id = 1".into(),
+            ] {
+                assert_eq!(error_of(&mut first, &gone).await, Default::default(), "{kind:?}: {of}");
+            }
+            for taken in ["INSERT INTO k VALUES (@, 5)", "INSERT INTO u VALUES (9, @)"] {
+                let (state, message) = error_of(&mut second, &taken.replace('@', equal)).await;
+                assert_eq!(state, "55P03", "{kind:?}: {of}: {taken}: {message}");
+                let free = taken.replace('@', other).replace('9', "99");
+                assert_eq!(error_of(&mut second, &free).await, Default::default(), "{kind:?}: {of}: {free}");
+            }
+            assert_eq!(second.one("SELECT atone_rollback()").await.unwrap(), "rolled_back", "{kind:?}: {of}");
+            assert_eq!(first.one("SELECT atone_rollback()").await.unwrap(), "rolled_back", "{kind:?}: {of}");
+        }
+    }
 }

@@ -76,6 +76,10 @@ pub(super) fn shown(type_name: &str, value: &[u8]) -> String {
             Err(_) => hex(),
         },
         "bool" => (value == [1]).to_string(),
+        "jsonb" => match value.get(1..).map(std::str::from_utf8) {
+            Some(Ok(text)) => format!("'{}'", text.chars().take(120).collect::<String>()),
+            _ => hex(),
+        },
         "uuid" if value.len() == 16 => {
             let h = hex();
             format!("'{}-{}-{}-{}-{}'", &h[..8], &h[8..12], &h[12..16], &h[16..20], &h[20..])

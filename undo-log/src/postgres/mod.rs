@@ -7,6 +7,7 @@
 pub mod analyze;
 mod binary;
 mod control;
+mod form;
 mod functions;
 mod lexer;
 pub mod search;
@@ -16,6 +17,7 @@ mod tests;
 
 pub use analyze::{Class, Counted, Verb, Write, classify, classify_either_way, prepared_names, split};
 pub use binary::{record, record_values};
+pub use form::Form;
 pub use lexer::{tokens, word_bytes};
 pub(crate) use table::target;
 pub use table::{Field, Layout, before_images, quote};

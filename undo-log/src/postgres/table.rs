@@ -1,6 +1,9 @@
 //! A table's layout: from a row in binary form to an image with its lock keys.
 
-use super::binary::{float, numeric, record, shown};
+use super::{
+    binary::{record, shown},
+    form::Form,
+};
 use crate::capture::{Canonical, Captured, ColumnKind, Key, Row, Table};
 
 /// A column of a row in binary form.
@@ -19,6 +22,8 @@ pub struct Layout {
     pub oid: u32,
     /// The columns of a row in binary form.
     pub fields: Vec<Field>,
+    /// How values of each of [`Table::columns`] compare.
+    pub forms: Vec<Form>,
     /// It is partitioned: its rows are in other tables.
     pub partitioned: bool,
     /// The name that its rows are locked under: the topmost partitioned table's.
@@ -42,32 +47,24 @@ impl Layout {
             }
         }
         let row = Row(row);
-        let key = canonical(table, &table.key, &row)?;
-        let uniques = table.uniques.iter().filter_map(|k| canonical(table, k, &row)).collect();
+        let key = self.canonical(table, &table.key, &row)?;
+        let uniques = table.uniques.iter().filter_map(|k| self.canonical(table, k, &row)).collect();
         Some(Captured { row, key, uniques })
     }
-}
 
-/// A key's value in canonical form; None when a NULL is in it.
-fn canonical(table: &Table, key: &Key, row: &Row) -> Option<Canonical> {
-    let (mut bytes, mut words) = (Vec::new(), Vec::new());
-    for part in &key.parts {
-        let value = row.0[part.column].as_deref()?;
-        let ColumnKind::Postgres(name) = &table.columns[part.column].kind else { return None };
-        let compared = match name.as_str() {
-            "pg_catalog.numeric" => numeric(value),
-            "pg_catalog.float4" | "pg_catalog.float8" => float(value),
-            "pg_catalog.bpchar" => {
-                let padding = value.iter().rev().take_while(|b| **b == b' ').count();
-                value[..value.len() - padding].to_vec()
-            }
-            _ => value.to_vec(),
-        };
-        bytes.extend((compared.len() as u32).to_be_bytes());
-        bytes.extend(compared);
-        words.push(shown(name, value));
+    /// A key's value in canonical form; None when a NULL is in it.
+    fn canonical(&self, table: &Table, key: &Key, row: &Row) -> Option<Canonical> {
+        let (mut bytes, mut words) = (Vec::new(), Vec::new());
+        for part in &key.parts {
+            let value = row.0[part.column].as_deref()?;
+            let ColumnKind::Postgres(name) = &table.columns[part.column].kind else { return None };
+            let compared = self.forms.get(part.column)?.canonical(value)?;
+            bytes.extend((compared.len() as u32).to_be_bytes());
+            bytes.extend(compared);
+            words.push(shown(name, value));
+        }
+        Some(Canonical { index: key.name.clone(), bytes, shown: words.join(", ") })
     }
-    Some(Canonical { index: key.name.clone(), bytes, shown: words.join(", ") })
 }
 
 /// The table as FROM, UPDATE and DELETE name it.

@@ -1,13 +1,13 @@
 //! A table as the database's catalogue describes it.
 
 use super::{
-    keys,
+    forms, keys,
     pool::{Connection, Session},
 };
 use crate::backend::{BackendError, Entry, ForeignKeys, Parent, Reference};
 use atone_undo_log::{
     capture::{Column, ColumnKind, Table},
-    postgres::{Field, Layout, quote},
+    postgres::{Field, Form, Layout, quote},
 };
 use std::collections::BTreeMap;
 use tokio_postgres::{
@@ -96,14 +96,15 @@ impl Session {
 async fn prepare(client: &Client) -> Result<Vec<Statement>, Error> {
     let (table, keys) = (format!("{TREE}{TABLE}"), format!("{TREE}{}", keys::QUERY));
     let typed = |sql| client.prepare_typed(sql, &[Type::OID]);
-    let (a, b, c, d, e) = tokio::try_join!(
+    let (a, b, c, d, e, f) = tokio::try_join!(
         client.prepare_typed(&table, &[Type::OID]),
         typed(COLUMNS),
         client.prepare_typed(&keys, &[Type::OID]),
         typed(REFERENCES),
         typed(PARENTS),
+        typed(forms::QUERY),
     )?;
-    Ok(vec![a, b, c, d, e])
+    Ok(vec![a, b, c, d, e, f])
 }
 
 async fn describe(client: &Connection, oid: u32) -> Result<Option<Entry>, Error> {
@@ -148,9 +149,12 @@ async fn describe(client: &Connection, oid: u32) -> Result<Option<Entry>, Error>
     match described {
         Err(why) => entry.table = Err(why),
         Ok((columns, fields, described, always)) => {
-            let layout = Layout { oid, fields, locked_as, partitioned: kind == "p" };
+            let mut forms = forms::known(&fields);
+            if keys::unclear(&keys, &forms, &described) {
+                forms = forms::read(&client.query(&statements[5], &param).await?, &fields)?;
+            }
             let insert_order = described.iter().map(|d| d.name.clone()).collect();
-            entry.table = keys::choose(&keys, &columns, &described).map(|(key, uniques)| Table {
+            entry.table = keys::choose(&keys, &forms, &described).map(|(key, uniques)| Table {
                 schema,
                 name,
                 columns,
@@ -162,6 +166,8 @@ async fn describe(client: &Connection, oid: u32) -> Result<Option<Entry>, Error>
                 storage: Vec::new(),
                 only: kind == "r",
             });
+            let forms = forms.into_iter().map(|form| form.unwrap_or(Form::Plain)).collect();
+            let layout = Layout { oid, fields, forms, locked_as, partitioned: kind == "p" };
             entry.layout = entry.table.is_ok().then_some(layout);
         }
     }

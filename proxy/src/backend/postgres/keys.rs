@@ -1,11 +1,13 @@
 //! Which unique index of a table names its rows, and which others are locked as well.
 //!
-//! Limits: an index over expressions or generated columns, one whose equality is not that of bytes (citext, inet in some
-//! versions, text with a collation that calls different texts equal), NULLs that are NOT DISTINCT, and exclusion
-//! constraints are not locked. An undo that meets a value taken under one of these is blocked, and names it.
+//! Limits: an index over expressions or generated columns, one whose equality cannot be told from bytes (citext, text with a
+//! collation that calls different texts equal), NULLs that are NOT DISTINCT, and exclusion constraints are not locked. An undo that meets a value taken under one of these is blocked, and names it.
 
 use super::describe::Described;
-use atone_undo_log::capture::{Column, ColumnKind, Key, KeyPart};
+use atone_undo_log::{
+    capture::{Key, KeyPart},
+    postgres::Form,
+};
 use tokio_postgres::{Error, Row};
 
 /// Every column of every unique index, of the table itself and of single partitions. An index of a partition that belongs
@@ -14,7 +16,8 @@ pub(super) const QUERY: &str = "SELECT i.indexrelid, coalesce(root.relname, x.re
     i.indrelid = $1 AND i.indisvalid AND i.indimmediate AND i.indpred IS NULL, a.attname, \
     coalesce(p.amproc = 'btequalimage'::regproc OR (p.amproc = 'btvarstrequalimage'::regproc \
         AND coalesce(l.collisdeterministic, true)), false), \
-    coalesce(l.collisdeterministic, true), coalesce(o.oprnamespace = 'pg_catalog'::regnamespace, false) \
+    coalesce(l.collisdeterministic, true), \
+    coalesce(o.oprnamespace = 'pg_catalog'::regnamespace AND o.oprname = '=', false) \
     FROM tree t JOIN pg_index i ON i.indrelid = t.oid AND i.indisunique AND i.indislive \
     JOIN pg_class x ON x.oid = i.indexrelid LEFT JOIN pg_class root ON root.oid = pg_partition_root(x.oid) \
     CROSS JOIN LATERAL generate_series(0, i.indnkeyatts - 1) AS k(at) \
@@ -68,17 +71,26 @@ pub(super) fn read(rows: &[Row]) -> Result<Vec<Index>, Error> {
     Ok(indexes)
 }
 
+/// May an index hold values that are equal without having the same bytes? Then the catalogue may tell how they compare.
+pub(super) fn unclear(indexes: &[Index], forms: &[Option<Form>], described: &[Described]) -> bool {
+    indexes.iter().flat_map(|index| &index.parts).any(|part| {
+        let found = described.iter().find(|d| Some(&d.name) == part.column.as_ref());
+        let form = found.and_then(|found| forms.get(found.stored?));
+        form.is_some_and(|form| part.native && !compares(part, form.as_ref()))
+    })
+}
+
 /// The key that names rows, and the others.
 pub(super) fn choose(
     indexes: &[Index],
-    columns: &[Column],
+    forms: &[Option<Form>],
     described: &[Described],
 ) -> Result<(Key, Vec<Key>), String> {
     let mut reasons = Vec::new();
     let mut chosen = None;
     let mut uniques = Vec::new();
     for index in indexes {
-        match key(index, columns, described) {
+        match key(index, forms, described) {
             Ok((key, not_null)) if chosen.is_none() && index.whole && not_null => chosen = Some(key),
             Ok((key, _)) => uniques.push(key),
             Err(why) => reasons.push(format!("{}: {why}", index.name)),
@@ -94,7 +106,7 @@ pub(super) fn choose(
 }
 
 /// The index as a key, and whether none of its columns can be NULL.
-fn key(index: &Index, columns: &[Column], described: &[Described]) -> Result<(Key, bool), String> {
+fn key(index: &Index, forms: &[Option<Form>], described: &[Described]) -> Result<(Key, bool), String> {
     let (mut parts, mut not_null) = (Vec::new(), true);
     for part in &index.parts {
         let name = part.column.as_ref().ok_or("an expression")?;
@@ -102,7 +114,7 @@ fn key(index: &Index, columns: &[Column], described: &[Described]) -> Result<(Ke
         let found = found.ok_or_else(|| format!("column {name} is not there"))?;
         let column = found.stored.ok_or_else(|| format!("column {name} is generated"))?;
         not_null &= found.not_null;
-        if !(part.native && compares_images(part, &columns[column].kind)) {
+        if !(part.native && compares(part, forms[column].as_ref())) {
             return Err(format!("values of column {name} can be equal without being the same"));
         }
         parts.push(KeyPart { column, prefix: None });
@@ -110,13 +122,14 @@ fn key(index: &Index, columns: &[Column], described: &[Described]) -> Result<(Ke
     Ok((Key { name: index.name.clone(), parts }, not_null))
 }
 
-/// Are values equal exactly when their canonical bytes are? Four types are brought into such a form by the layout.
-fn compares_images(part: &Part, kind: &ColumnKind) -> bool {
-    let ColumnKind::Postgres(name) = kind else { return false };
-    match name.as_str() {
-        "pg_catalog.numeric" | "pg_catalog.float4" | "pg_catalog.float8" => true,
-        "pg_catalog.bpchar" => part.deterministic,
-        _ => part.image,
+/// Are values equal exactly when the canonical bytes of their form are?
+fn compares(part: &Part, form: Option<&Form>) -> bool {
+    match form {
+        None | Some(Form::Plain) => part.image,
+        Some(Form::Numeric | Form::Float | Form::Interval | Form::Json) => true,
+        Some(Form::Padded | Form::Array(_) | Form::Range(_) | Form::Multirange(_) | Form::Record(_)) => {
+            part.deterministic
+        }
     }
 }
 
@@ -135,22 +148,16 @@ mod tests {
     }
 
     fn check(indexes: &[Index]) -> Result<(String, Vec<String>), String> {
-        let column = |(name, kind): &(&str, &str)| Column {
-            name: (*name).into(),
-            kind: ColumnKind::Postgres(format!("pg_catalog.{kind}")),
-        };
-        let columns: Vec<Column> = [("id", "int4"), ("code", "bpchar"), ("place", "inet"), ("maybe", "text")]
-            .iter()
-            .map(column)
-            .collect();
-        let described = |(at, column): (usize, &Column)| Described {
-            name: column.name.clone(),
+        let columns = ["id", "code", "place", "maybe"];
+        let forms = [Some(Form::Plain), Some(Form::Padded), None, Some(Form::Plain)];
+        let described = |(at, column): (usize, &&str)| Described {
+            name: (*column).to_owned(),
             stored: Some(at),
-            not_null: column.name != "maybe",
+            not_null: *column != "maybe",
         };
         let mut described: Vec<Described> = columns.iter().enumerate().map(described).collect();
         described.push(Described { name: "sum".into(), stored: None, not_null: true });
-        choose(indexes, &columns, &described)
+        choose(indexes, &forms, &described)
             .map(|(key, uniques)| (key.name, uniques.into_iter().map(|k| k.name).collect()))
     }
 

@@ -3,6 +3,7 @@
 mod catalogue;
 mod describe;
 mod fitness;
+mod forms;
 mod keys;
 mod pool;
 mod schema;
