@@ -2,9 +2,10 @@
 //!
 //! The new primary is a second server on a copy of the first one's data; a switch stands for the address.
 
-use atone_tests::postgres::sql;
+use atone_tests::postgres::{Raw, message, sql};
 use atone_tests::servers::binaries::Profile;
 use atone_tests::servers::database::{APP, SERVICE};
+use atone_tests::servers::postgres::SHOP;
 use atone_tests::servers::{Coordinator, Database, Kind, Proxy, Switch};
 use atone_tests::wait;
 use tokio_postgres::Client;
@@ -196,5 +197,79 @@ async fn a_connection_that_is_left_on_the_old_primary_commits_nothing_there() {
         assert_eq!(numbers(&scene.old).await, [10, 20], "{kind:?}");
         assert_eq!((numbers(&new).await, numbers(&scene.other).await), (vec![10, 20], vec![10, 20]));
         works(&scene, &new).await;
+    }
+}
+
+/// From now on every COMMIT waits for a standby that does not exist: the server's own processes have heard of it.
+async fn await_nobody(scene: &Scene, service: &Client) {
+    service.batch_execute("ALTER SYSTEM SET synchronous_standby_names = 'nobody'").await.unwrap();
+    service.batch_execute("SELECT pg_reload_conf()").await.unwrap();
+    let other = sql::connect(scene.old.port(), SERVICE, None).await.unwrap();
+    let writer = tokio::spawn(async move {
+        // Until one waits and is cancelled.
+        while other.batch_execute("UPDATE item SET n = n WHERE id = 2").await.is_ok() {
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+    });
+    cancel_a_wait(service, SERVICE.0).await;
+    writer.abort();
+}
+
+/// Cancels whoever of this account waits for a standby.
+async fn cancel_a_wait(service: &Client, account: &str) {
+    let sql = format!(
+        "SELECT count(pg_cancel_backend(pid))::text FROM pg_stat_activity WHERE wait_event = 'SyncRep' AND usename = '{account}'"
+    );
+    wait::until("a COMMIT waits for a standby", async || {
+        match sql::one(service, &sql).await.unwrap().as_deref() {
+            Some("1") => Ok(()),
+            other => Err(format!("{other:?}")),
+        }
+    })
+    .await;
+}
+
+/// A COMMIT whose wait for a standby was cancelled stands on this server, and may be lost with it: the client is told what the
+/// server says, and the coordinator nothing until the proxy has seen it replicated.
+#[tokio::test]
+async fn a_commit_that_is_not_replicated_is_not_known_to_be_one() {
+    for kind in Kind::POSTGRES {
+        let scene = Scene::open(kind).await;
+        let service = sql::connect(scene.old.port(), SERVICE, None).await.unwrap();
+        let mut raw = Raw::connect(scene.proxy.port(kind), APP, SHOP, &[]).await.unwrap();
+        let xid = raw.one("SELECT atone_begin()").await.unwrap();
+        await_nobody(&scene, &service).await;
+        let update = message::texts(&["UPDATE item SET n = n + 1 WHERE id = 1"]);
+        raw.send(&message::message(b'Q', &update)).await.unwrap();
+        cancel_a_wait(&service, APP.0).await;
+        let answer = raw.until(b'Z').await.unwrap();
+        let told = message::line(&answer);
+        let notice = answer.iter().find(|message| message.kind == b'N').expect("a warning");
+        assert!(notice.field('M').contains("synchronous replication"), "{kind:?}: {told}");
+        assert!(told.contains("C UPDATE 1"), "{kind:?}: {told}");
+        assert_eq!(numbers(&scene.old).await, [11, 20], "{kind:?}: it stands");
+
+        let api = scene.coordinator.api();
+        let asked = {
+            let xid = xid.clone();
+            tokio::task::spawn_blocking(move || api.commit(&xid).unwrap()).await
+        };
+        let (code, body) = asked.unwrap();
+        assert_ne!(code, 200, "{kind:?}: {body}");
+        let api = scene.coordinator.api();
+        assert_eq!(api.status(&xid).unwrap(), "active", "{kind:?}: {body}");
+
+        service.batch_execute("ALTER SYSTEM RESET synchronous_standby_names").await.unwrap();
+        service.batch_execute("SELECT pg_reload_conf()").await.unwrap();
+        wait::until("the commit is known", async || {
+            let (api, xid) = (scene.coordinator.api(), xid.clone());
+            let asked = tokio::task::spawn_blocking(move || api.commit(&xid).unwrap()).await;
+            match asked.unwrap() {
+                (200, body) => Ok(assert_eq!(body["status"], "committed")),
+                (_, body) => Err(body.to_string()),
+            }
+        })
+        .await;
+        assert_eq!(numbers(&scene.old).await, [11, 20], "{kind:?}");
     }
 }

@@ -63,7 +63,7 @@ impl Question {
             ),
             Self::Proof => concat!(
                 "SELECT (SELECT CASE WHEN pg_catalog.current_setting('track_counts') <> 'on' THEN 'uncounted' \
-                 WHEN pg_catalog.count(*) = 0 THEN '0' ELSE 'changed ' || pg_catalog.min(name) END FROM ",
+                 WHEN pg_catalog.count(*) = 0 THEN '0' ELSE 'changed [' || pg_catalog.min(name) || ']' END FROM ",
                 changed!(),
                 " AND pg_catalog.strpos(pg_catalog.current_setting('atone.counts'), ',' || oid || ':' || rows || ',') = 0)\
                  ::pg_catalog.int4"
@@ -74,12 +74,13 @@ impl Question {
 
 /// The table that a failed proof names.
 pub(super) fn disproved(message: &str) -> Option<&str> {
-    message.split_once("\"changed ")?.1.strip_suffix('"')
+    // The rest of the sentence, and its quotes, are of the server's language.
+    Some(message.split_once("changed [")?.1.rsplit_once(']')?.0)
 }
 
 /// Did a proof fail because nothing is counted?
 pub(super) fn uncounted(message: &str) -> bool {
-    message.ends_with("\"uncounted\"")
+    message.contains("uncounted")
 }
 
 /// Counts by table.
@@ -279,8 +280,10 @@ mod tests {
 
     #[test]
     fn a_failed_proof_names_a_table() {
-        let message = "invalid input syntax for type integer: \"changed s.\"T t\"\"";
+        let message = "invalid input syntax for type integer: \"changed [s.\"T t\"]\"";
         assert_eq!(disproved(message), Some("s.\"T t\""));
+        let german = "ungültige Eingabesyntax für Typ integer: »changed [s.\"T]\"]«";
+        assert_eq!(disproved(german), Some("s.\"T]\""));
         assert_eq!(disproved("something else"), None);
         assert!(uncounted("invalid input syntax for type integer: \"uncounted\"") && !uncounted(message));
     }

@@ -223,7 +223,8 @@ impl Pipeline {
             match (message.tag, ask) {
                 // At any moment.
                 (b'N', _) => {
-                    ran.doubtful |= Fault::read(message.body()).message.contains("synchronous replication");
+                    // A WARNING; its words are the server's language's.
+                    ran.doubtful |= Fault::read(message.body()).routine == "SyncRepWaitForLSN";
                     if fate == Fate::Pass || ask == Ask::Sync {
                         answer.extend(&message.frame);
                     }

@@ -26,6 +26,12 @@ type Question = (String, Vec<String>);
 /// The rows of its answer.
 type Answer = Vec<Vec<Option<Vec<u8>>>>;
 
+/// At which isolation level. Rows are sent in the client's encoding, which is to be the undo's for the rest of the local
+/// transaction.
+const FIRST: &str = "SELECT pg_catalog.current_setting('transaction_isolation'), \
+    CASE pg_catalog.current_setting('client_encoding') WHEN 'UTF8' THEN '' \
+    ELSE pg_catalog.set_config('client_encoding', 'UTF8', true) END";
+
 impl Ending<'_> {
     /// Adds to the branch what was changed in tables where no statement told of it.
     pub(super) async fn search(
@@ -42,8 +48,7 @@ impl Ending<'_> {
         let entries = written(backend, branch).await?;
         let tables: Vec<&Table> = entries.iter().filter_map(|e| e.table.as_ref().ok()).collect();
         let newest = backend.newest_transaction().await.map_err(SettleError::Backend)?;
-        let mut questions: Vec<Question> =
-            vec![("SELECT pg_catalog.current_setting('transaction_isolation')".into(), Vec::new())];
+        let mut questions: Vec<Question> = vec![(FIRST.into(), Vec::new())];
         questions.extend(tables.iter().map(|table| (own_rows(table, newest), Vec::new())));
         let mut answers = self.questions(&questions, &entries).await?.into_iter();
         let isolation = answers.next().and_then(texts).map(|mut texts| texts.swap_remove(0));

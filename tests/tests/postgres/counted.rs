@@ -460,3 +460,33 @@ async fn what_stays_refused() {
         room.calm(&xid).await;
     }
 }
+
+/// The server sends rows in the client's encoding; those of the record are in UTF-8.
+#[tokio::test]
+async fn another_encoding_of_the_client() {
+    for kind in Kind::POSTGRES {
+        let tables = "CREATE TABLE named (name text PRIMARY KEY, s text); INSERT INTO named VALUES (chr(228), 'ß'), (chr(246), 'x')";
+        let room = room(kind, "encoded", tables).await;
+        let before = room.dump().await;
+        let mut raw = room.raw(true).await.unwrap();
+        raw.query("SET client_encoding = LATIN1").await.unwrap();
+        let xid = raw.one("SELECT atone_begin()").await.unwrap();
+        for write in [
+            "MERGE INTO named USING (VALUES (chr(228)), (chr(252))) n (name) ON named.name = n.name
+             WHEN MATCHED THEN UPDATE SET s = chr(223) || chr(223) WHEN NOT MATCHED THEN INSERT VALUES (n.name, chr(223))",
+            "WITH gone AS (DELETE FROM named WHERE name = chr(246)) SELECT 1",
+        ] {
+            assert_eq!(error_of(&mut raw, write).await, Default::default(), "{kind:?}: {write}");
+        }
+        let name = raw.query("SELECT chr(228)").await.unwrap();
+        assert_eq!(
+            name[1].values(),
+            [Some(b"\xe4".to_vec())],
+            "{kind:?}: the client's encoding is as it was"
+        );
+        assert_ne!(room.dump().await, before, "{kind:?}");
+        assert_eq!(raw.one("SELECT atone_rollback()").await.unwrap(), "rolled_back", "{kind:?}");
+        assert_eq!(room.dump().await, before, "{kind:?}");
+        room.calm(&xid).await;
+    }
+}

@@ -22,3 +22,4 @@ mod statements;
 mod together;
 mod types;
 mod unseen;
+mod unseen_names;

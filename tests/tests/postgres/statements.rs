@@ -203,13 +203,17 @@ async fn reads_between_writes() {
 #[tokio::test]
 async fn many_rows() {
     let tables = "CREATE TABLE many (id int PRIMARY KEY, v int, s text);
-        INSERT INTO many SELECT g, g % 7, repeat('x', g % 50) FROM generate_series(1, 5000) g";
+        INSERT INTO many SELECT g, g % 7, repeat('x', g % 50) FROM generate_series(1, 20000) g";
+    let values: Vec<String> = (30_001..=31_000).map(|id| format!("({id}, 0, 'new')")).collect();
+    let insert = format!("INSERT INTO many VALUES {}", values.join(", "));
     let statements = [
-        "UPDATE many SET v = v + 1 WHERE id % 2 = 0",
-        "DELETE FROM many WHERE v = 3",
-        "INSERT INTO many SELECT g, 0, NULL FROM generate_series(10001, 12000) g",
+        &insert,
+        "INSERT INTO many SELECT g, 0, NULL FROM generate_series(40001, 42000) g",
+        "UPDATE many SET v = v + 1",
     ];
     check_modes("many_rows", tables, &statements, &[Mode::Local]).await;
+    check_modes("all_rows", tables, &["UPDATE many SET v = v + 1"], &[Mode::Prepared]).await;
+    check_modes("no_rows", tables, &["DELETE FROM many"], &[Mode::Prepared]).await;
 }
 
 #[tokio::test]

@@ -161,14 +161,16 @@ impl Bind {
 pub struct Fault {
     /// The SQLSTATE.
     pub state: String,
-    /// The sentence.
+    /// The sentence, in the server's language.
     pub message: String,
+    /// The function of the server that says it.
+    pub routine: String,
 }
 
 impl Fault {
     /// Reads the body of an ErrorResponse or NoticeResponse.
     pub fn read(body: &[u8]) -> Self {
-        let mut fault = Self { state: String::new(), message: String::new() };
+        let mut fault = Self { state: String::new(), message: String::new(), routine: String::new() };
         let mut reader = Reader(body);
         while let Some(field) = reader.byte().filter(|f| *f != 0) {
             let Some(text) = reader.text() else { break };
@@ -176,6 +178,7 @@ impl Fault {
             match field {
                 b'C' => fault.state = text,
                 b'M' => fault.message = text,
+                b'R' => fault.routine = text,
                 _ => {}
             }
         }
