@@ -1,6 +1,6 @@
 //! Statements that are protected: every shape of single-table INSERT, UPDATE and DELETE.
 
-use crate::case::check;
+use crate::case::{Mode, check, check_modes};
 
 #[tokio::test]
 async fn single_key() {
@@ -256,11 +256,11 @@ async fn tables_named_with_their_schema() {
 
 #[tokio::test]
 async fn many_rows() {
-    let values: Vec<String> = (1..=1500).map(|id| format!("({id}, {})", id % 7)).collect();
+    let values: Vec<String> = (1..=20_000).map(|id| format!("({id}, {})", id % 7)).collect();
     let tables =
         format!("CREATE TABLE t (id INT PRIMARY KEY, v INT);\nINSERT INTO t VALUES {};\n", values.join(","));
-    let more: Vec<String> = (2001..=2600).map(|id| format!("({id}, 0)")).collect();
+    let more: Vec<String> = (30_001..=31_000).map(|id| format!("({id}, 0)")).collect();
     let insert = format!("INSERT INTO t VALUES {}", more.join(","));
-    let statements = ["UPDATE t SET v = v + 1 WHERE v < 5", "DELETE FROM t WHERE v = 5", &insert];
-    check("many_rows", &tables, &statements).await;
+    let statements = ["UPDATE t SET v = v + 1", "DELETE FROM t WHERE v > 1", &insert];
+    check_modes("many_rows", &tables, &statements, &[Mode::Local]).await;
 }
