@@ -116,13 +116,21 @@ impl Statements {
 
     /// A text that may change how strings are read makes it unsure for good; a name that it prepares is not what we think.
     pub fn heard(&mut self, text: &[u8]) {
+        self.unsure |= text.windows(18).any(|w| w.eq_ignore_ascii_case(b"conforming_strings"));
         if text.windows(7).any(|w| w.eq_ignore_ascii_case(b"PREPARE")) {
-            for name in prepared_names(text) {
+            let Some(names) = prepared_names(text) else { return self.forget_all() };
+            for name in names {
                 self.forgetful |= self.prepared.contains_key(name.as_bytes());
                 self.close(b'S', name.as_bytes());
             }
         }
-        self.unsure |= text.windows(18).any(|w| w.eq_ignore_ascii_case(b"conforming_strings"));
+    }
+
+    /// Any name may mean anything now.
+    fn forget_all(&mut self) {
+        self.forgetful = true;
+        self.prepared.clear();
+        self.forget_own();
     }
 
     /// What the server reports of its settings.

@@ -146,3 +146,16 @@ async fn no_sync_of_ours_commits_a_pipeline() {
         }
     }
 }
+
+/// Rows that the client sends, in both protocols: alone, behind another write of the same text, in savepoints.
+#[tokio::test]
+async fn copying() {
+    let script = "q COPY t FROM STDIN\n< G\nd 7\\t70\\tseven\\n\nc\n< Z
+        q UPDATE t SET v = v + 1; COPY t (id, s) FROM STDIN (FORMAT csv); SELECT count(*) FROM t\n< G\nd 9,\"a,b\"\\n10,\\n\nc\n< Z
+        P - COPY c FROM STDIN\nB - -\nE -\nH\n< G\nd 11\\t1\\n\nc\nS
+        Q BEGIN\nq COPY t FROM STDIN\n< G\nd 20\\t20\\tkept\\n\nc\n< Z\nQ SAVEPOINT a
+        q COPY t FROM STDIN\n< G\nd 21\\t21\\tgone\\n\nc\n< Z\nQ UPDATE t SET s = 'x' WHERE id > 8\nQ ROLLBACK TO a
+        Q DELETE FROM t WHERE id = 7\nQ COMMIT
+        q COPY t FROM STDIN\n< G\nd 30\\t30\\tno\\n\nf changed my mind\n< Z\nq COPY t FROM STDIN\n< G\nd 1\\t1\\tdouble\\n\nc\n< Z";
+    check("copying", TABLE, script).await;
+}

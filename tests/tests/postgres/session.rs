@@ -314,13 +314,13 @@ async fn what_pools_say() {
 #[tokio::test]
 async fn counts_end_with_the_binding() {
     for kind in Kind::POSTGRES {
-        let room = room(kind, "session_counts", TABLE).await;
+        let room = room(kind, "session_counts", &format!("{TABLE}; CREATE TABLE nokey (a int)")).await;
         let mut raw = room.raw(true).await.unwrap();
         raw.one("SELECT atone_begin()").await.unwrap();
         raw.query("BEGIN").await.unwrap();
         raw.query("SELECT * FROM t").await.unwrap();
         raw.one("SELECT atone_leave()").await.unwrap();
-        raw.query("UPDATE t SET v = v + 1; COMMIT").await.unwrap();
+        raw.query("INSERT INTO nokey VALUES (1); COMMIT").await.unwrap();
         let before = room.dump().await;
         let xid = raw.one("SELECT atone_begin()").await.unwrap();
         assert_eq!(error_of(&mut raw, "UPDATE t SET v = 5").await, Default::default(), "{kind:?}");

@@ -63,6 +63,38 @@ async fn an_insert_beside_an_update_of_all() {
     }
 }
 
+/// A table is searched for what the local transaction changed: what others did there since it began is theirs.
+#[tokio::test]
+async fn strangers_beside_a_search() {
+    for kind in Kind::POSTGRES {
+        let room = room(kind, "unseen_search", TABLE).await;
+        let mut raw = room.raw(true).await.unwrap();
+        let (mut done, mut open) = (room.raw(false).await.unwrap(), room.raw(false).await.unwrap());
+        let xid = raw.one("SELECT atone_begin()").await.unwrap();
+        raw.query("BEGIN").await.unwrap();
+        for (who, text) in [
+            (0, "WITH x AS (UPDATE t SET v = 1 WHERE id = 1) SELECT 1"),
+            (1, "INSERT INTO t VALUES (50, 50)"),
+            (1, "UPDATE t SET v = 21 WHERE id = 2"),
+            (1, "DELETE FROM c"),
+            (1, "INSERT INTO c VALUES (12, 2)"),
+            (2, "BEGIN; UPDATE t SET v = 31 WHERE id = 3; INSERT INTO t VALUES (60, 60)"),
+            (0, "SAVEPOINT a"),
+            (0, "WITH x AS (INSERT INTO t VALUES (70, 70)) DELETE FROM c WHERE id = 0"),
+            (0, "WITH x AS (INSERT INTO c VALUES (70, 1)) SELECT 1"),
+            (0, "COMMIT"),
+            (2, "COMMIT"),
+        ] {
+            let session = [&mut raw, &mut done, &mut open].into_iter().nth(who).unwrap();
+            assert_eq!(error_of(session, text).await, Default::default(), "{kind:?}: {text}");
+        }
+        assert_eq!(raw.one("SELECT atone_rollback()").await.unwrap(), "rolled_back", "{kind:?}");
+        let left = "c\n  (12,2)\nt\n  (1,10,one)\n  (2,21,)\n  (3,31,\"drei ß\")\n  (50,50,)\n  (60,60,)\n";
+        assert_eq!(room.dump().await, left, "{kind:?}");
+        room.calm(&xid).await;
+    }
+}
+
 /// An application that may not do everything: the proxy must not need more of it, nor give it more.
 #[tokio::test]
 async fn an_account_with_few_rights() {

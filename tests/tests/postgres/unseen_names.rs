@@ -40,6 +40,16 @@ fn ways() -> Vec<(&'static str, Vec<Vec<u8>>, bool)> {
         ("PREPARE inside", vec![query("DEALLOCATE s"), query(&format!("PREPARE s AS {WRITE}"))], true),
         ("DEALLOCATE ALL", vec![query("DEALLOCATE ALL"), query(&format!("PREPARE \"s\" AS {WRITE}"))], true),
         (
+            "PREPARE of an escaped name",
+            vec![query("DEALLOCATE s"), query(&format!("PREPARE U&\"\\0073\" AS {WRITE}"))],
+            true,
+        ),
+        (
+            "PREPARE by DO",
+            vec![query("DEALLOCATE s"), query(&format!("DO $$BEGIN EXECUTE 'PREPARE s AS {WRITE}'; END$$"))],
+            false,
+        ),
+        (
             "DISCARD ALL",
             vec![query("DISCARD ALL"), query(&format!("SET search_path = @; PREPARE s AS {WRITE}"))],
             false,
@@ -61,10 +71,10 @@ async fn no_older_text_is_taken_for_what_a_name_means_now() {
                 let begin = "SELECT atone_begin()";
                 let mut xid = if inside { Some(raw.one(begin).await.unwrap()) } else { None };
                 for message in messages {
-                    let text = String::from_utf8(message).unwrap().replace('@', &room.schema);
+                    let text = String::from_utf8(message).unwrap();
                     let answer = if text.starts_with('Q') {
-                        let sql = text[5..].trim_end_matches('\0');
-                        raw.query(sql).await.unwrap()
+                        let sql = text[5..].trim_end_matches('\0').replace('@', &room.schema);
+                        raw.query(&sql).await.unwrap()
                     } else {
                         synced(&mut raw, &[text.into_bytes()]).await
                     };

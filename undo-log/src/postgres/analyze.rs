@@ -155,16 +155,24 @@ pub fn split(sql: &[u8], standard: bool) -> Result<Vec<Range<usize>>, Unsupporte
 
 const COUNTED: Class = Class::Counted(Counted::Plain);
 
-/// The names that a text may prepare in SQL, whatever stands around them.
-pub fn prepared_names(sql: &[u8]) -> Vec<String> {
+/// The names that a text may prepare in SQL, whatever stands around them; None: it may be any name.
+pub fn prepared_names(sql: &[u8]) -> Option<Vec<String>> {
     let mut names = Vec::new();
     for standard in [true, false] {
+        // What cannot be cut the server does not run.
         let all = tokens(sql, standard).unwrap_or_default();
         let words = Words { sql, tokens: &all };
-        names
-            .extend((0..all.len()).filter(|at| words.is(*at, "PREPARE")).filter_map(|at| words.name(at + 1)));
+        let kind = |at: usize| all.get(at).map(|token| token.kind);
+        for at in 0..all.len() {
+            if words.is(at, "PREPARE") && matches!(kind(at + 1), Some(Kind::Word | Kind::Quoted)) {
+                names.push(words.name(at + 1)?);
+            }
+            if words.is(at, "DO") && (kind(at + 1) == Some(Kind::String) || words.is(at + 1, "LANGUAGE")) {
+                return None;
+            }
+        }
     }
-    names
+    Some(names)
 }
 
 fn unsupported(what: impl Into<String>) -> Class {

@@ -101,7 +101,11 @@ fn first_words_tell() {
     assert_eq!(class("RESET search_path"), Class::Session);
     assert_eq!(class("LOCK TABLE t IN EXCLUSIVE MODE"), Class::Session);
     let names = prepared_names(b"SELECT 1; prepare \"A b\" (int) AS SELECT $1; PREPARE x AS DELETE FROM t");
-    assert_eq!(names[..2], ["A b", "x"]);
+    assert_eq!(names.unwrap()[..2], ["A b", "x"]);
+    assert_eq!(prepared_names(b"PREPARE U&\"\\0073\" AS DELETE FROM t"), None);
+    assert_eq!(prepared_names(b"DO $$BEGIN EXECUTE 'PREPARE s AS DELETE FROM t'; END$$"), None);
+    let none = prepared_names(b"INSERT INTO t VALUES ('prepare x') ON CONFLICT DO UPDATE SET a = 'y'");
+    assert_eq!(none, Some(Vec::new()));
 }
 
 /// Table, reference, assigned, returning.
