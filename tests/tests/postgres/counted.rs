@@ -78,6 +78,15 @@ async fn keys_that_are_assigned() {
         ],
     )
     .await;
+    // What points at a row by another key stays with it.
+    check(
+        "pointed",
+        "CREATE TABLE p (id int PRIMARY KEY, u int UNIQUE NOT NULL); INSERT INTO p VALUES (1, 1), (2, 2), (3, 3);
+         CREATE TABLE holds (id int PRIMARY KEY, u int REFERENCES p (u)); INSERT INTO holds VALUES (1, 1);
+         CREATE TABLE falls (id int PRIMARY KEY, u int REFERENCES p (u) ON DELETE CASCADE); INSERT INTO falls VALUES (1, 2)",
+        &["UPDATE p SET id = id + 100 WHERE u = 1", "WITH x AS (UPDATE p SET id = id + 200 RETURNING id) SELECT * FROM x ORDER BY id"],
+    )
+    .await;
     // A number that another row had.
     check("shifted", "CREATE TABLE n (id int PRIMARY KEY DEFERRABLE, k int UNIQUE NOT NULL, v text); INSERT INTO n VALUES (1, 1, 'a'), (2, 2, 'b'), (3, 3, 'c')",
         &["UPDATE n SET id = id + 1", "UPDATE n SET k = k - 1"]).await;
@@ -277,13 +286,15 @@ async fn triggers() {
 
 /// Foreign keys are not checked by the server while triggers keep still.
 #[tokio::test]
-async fn references_to_rows_restored_quietly() {
-    for kind in Kind::POSTGRES {
+async fn references_to_rows_restored_quietly_or_not() {
+    for (kind, quietly) in Kind::POSTGRES.into_iter().flat_map(|kind| [(kind, true), (kind, false)]) {
         let tables = "CREATE TABLE kind (k text PRIMARY KEY); INSERT INTO kind VALUES ('a'), ('b');
             CREATE TABLE fires (id int PRIMARY KEY, k text REFERENCES kind); INSERT INTO fires VALUES (1, 'a'), (2, 'b');
             CREATE TABLE leans (id int PRIMARY KEY, f int REFERENCES fires);
-            CREATE FUNCTION nothing() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN RETURN NEW; END$$;
-            CREATE TRIGGER a BEFORE INSERT OR UPDATE ON fires FOR EACH ROW EXECUTE FUNCTION nothing()";
+            CREATE FUNCTION nothing() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN RETURN NEW; END$$";
+        let trigger =
+            "CREATE TRIGGER a BEFORE INSERT OR UPDATE ON fires FOR EACH ROW EXECUTE FUNCTION nothing()";
+        let tables = &if quietly { format!("{tables}; {trigger}") } else { tables.to_owned() };
         for (write, stranger, mend, why) in [
             (
                 "UPDATE fires SET k = 'b' WHERE id = 1",

@@ -159,6 +159,22 @@ async fn hidden_functions_that_write_name_what_they_wrote() {
     }
 }
 
+/// A COPY behind a write that is refused is not begun: the client would send its rows for nothing.
+#[tokio::test]
+async fn a_copy_behind_a_refusal() {
+    for kind in Kind::POSTGRES {
+        let room = room(kind, "refused_copy", &format!("{TABLE}; CREATE TABLE nokey (a int)")).await;
+        let before = room.dump().await;
+        let mut raw = room.raw(true).await.unwrap();
+        raw.one("SELECT atone_begin()").await.unwrap();
+        let answer = raw.query("INSERT INTO nokey VALUES (1); COPY t FROM STDIN").await.unwrap();
+        assert_eq!(error_in(&answer).0, "0A000", "{kind:?}: {answer:?}");
+        assert!(!answer.iter().any(|message| message.kind == b'G'), "{kind:?}: {answer:?}");
+        assert_eq!(raw.one("SELECT atone_rollback()").await.unwrap(), "rolled_back", "{kind:?}");
+        assert_eq!(room.dump().await, before, "{kind:?}");
+    }
+}
+
 #[tokio::test]
 async fn temporary_tables() {
     for kind in Kind::POSTGRES {
