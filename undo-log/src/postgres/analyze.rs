@@ -241,11 +241,11 @@ impl Words<'_> {
         }
         let verb = String::from_utf8_lossy(self.tokens[first].text(self.sql)).to_ascii_uppercase();
         match verb.as_str() {
-            "SELECT" | "TABLE" | "VALUES" => self.read(),
+            "SELECT" | "TABLE" | "VALUES" => self.counted_if_it_may_call(self.read()),
             "SHOW" | "FETCH" | "MOVE" | "CLOSE" => Class::Read,
             // Its query is run, with all that its functions write, while the transaction commits.
             "DECLARE" if self.has("HOLD") && !self.has("WITHOUT") => unsupported("DECLARE … WITH HOLD"),
-            "DECLARE" => self.read(),
+            "DECLARE" => self.counted_if_it_may_call(self.read()),
             "EXPLAIN" => self.explain(),
             "COPY" => self.copy(),
             "INSERT" | "UPDATE" | "DELETE" => self.write(first).map_or(COUNTED, Class::Write),
@@ -310,12 +310,12 @@ impl Words<'_> {
                 _ => {}
             }
         }
-        self.read_or_counted()
+        if self.writes_inside() { COUNTED } else { Class::Read }
     }
 
-    /// A read, unless something in it may write.
-    fn read_or_counted(&self) -> Class {
-        if self.writes_inside() || self.may_call_writer() { COUNTED } else { Class::Read }
+    /// A read of functions that may write is not just a read.
+    fn counted_if_it_may_call(&self, class: Class) -> Class {
+        if class == Class::Read && self.may_call_writer() { COUNTED } else { class }
     }
 
     fn explain(&self) -> Class {
@@ -328,7 +328,7 @@ impl Words<'_> {
                 unsupported("EXPLAIN ANALYZE of what makes or fills a table")
             }
             () if has(&["INSERT", "UPDATE", "DELETE", "MERGE", "EXECUTE"]) => COUNTED,
-            () => self.read_or_counted(),
+            () => self.counted_if_it_may_call(Class::Read),
         }
     }
 
@@ -353,7 +353,8 @@ impl Words<'_> {
         if (0..self.tokens.len()).any(to_file) {
             return unsupported("COPY … TO a file of the server");
         }
-        self.read_or_counted()
+        let writes = self.writes_inside();
+        self.counted_if_it_may_call(if writes { COUNTED } else { Class::Read })
     }
 
     /// The verb behind `WITH name AS (…), …`: the first such word outside parentheses.
