@@ -115,11 +115,25 @@ async fn tables_that_cannot_be_protected() {
 async fn keys_whose_equal_values_differ() {
     let tables = "CREATE COLLATION loose (provider = icu, locale = 'und-u-ks-level2', deterministic = false);
         CREATE TABLE ci (k text COLLATE loose PRIMARY KEY, n int); INSERT INTO ci VALUES ('Ada', 1), ('Bob', 2);
-        CREATE TABLE arr (k int[] PRIMARY KEY, n int); INSERT INTO arr VALUES ('{1}', 1)";
+        CREATE TABLE vec (k tsvector PRIMARY KEY, n int); INSERT INTO vec VALUES ('a', 1);
+        CREATE TABLE arr (k text[] COLLATE loose PRIMARY KEY, n int); INSERT INTO arr VALUES ('{Ada}', 1);
+        CREATE TYPE loosely AS (a text COLLATE loose);
+        CREATE TABLE com (k loosely PRIMARY KEY, n int); INSERT INTO com VALUES ('(Ada)', 1);
+        CREATE TABLE many (k loosely[] PRIMARY KEY, n int); INSERT INTO many VALUES ('{(Ada)}', 1);
+        CREATE TYPE words AS RANGE (subtype = text, collation = loose);
+        CREATE TABLE rng (k words PRIMARY KEY, n int); INSERT INTO rng VALUES ('[Ada,Bob]', 1);
+        CREATE TYPE digits AS (n numeric);
+        CREATE TABLE img (k digits NOT NULL, n int); INSERT INTO img VALUES ('(1.0)', 1), ('(1.00)', 2);
+        CREATE UNIQUE INDEX ON img (k record_image_ops)";
     let statements = [
         "UPDATE ci SET n = 5 WHERE k = 'ADA'",
         "INSERT INTO ci VALUES ('aDA', 7) ON CONFLICT (k) DO UPDATE SET n = EXCLUDED.n",
+        "DELETE FROM vec",
         "DELETE FROM arr",
+        "DELETE FROM com",
+        "DELETE FROM many",
+        "DELETE FROM rng",
+        "DELETE FROM img",
     ];
     refused("loose_keys", tables, &statements).await;
 }
