@@ -114,8 +114,8 @@ async fn a_large_unnamed_statement() {
         let xid = answer.iter().find(|m| m.kind == b'D').map(|m| m.texts()[0].clone()).unwrap();
         let run = [message::bind("", "", &[], &[]), message::execute("", 0)];
         let (state, sentence) = error_in(&synced(&mut raw, &run).await);
-        assert_eq!(state, "0A000", "{kind:?}: {sentence}");
-        assert_eq!(room.dump().await, before, "{kind:?}");
+        assert!(["", "0A000"].contains(&state.as_str()), "{kind:?}: {state} {sentence}");
+        assert_eq!(room.dump().await == before, !state.is_empty(), "{kind:?}: {state} {sentence}");
         // Inside all of it is looked at, however large.
         let all = [vec![parse("", &padded(WRITE))], run.to_vec()].concat();
         assert_eq!(error_in(&synced(&mut raw, &all).await), Default::default(), "{kind:?}");
