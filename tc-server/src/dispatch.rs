@@ -3,6 +3,7 @@
 //! Nothing here is replicated and nothing here is true by itself: all of it is rebuilt from the state after a start.
 //! Lock order, without exception: the state's, then `memory`'s; neither is ever held over an await.
 
+mod checks;
 mod commit;
 mod deadlock;
 mod drive;

@@ -2,7 +2,7 @@
 
 mod common;
 
-use atone_protocol::{CallError, Client, Refusal, TaskOutcome, TxStatus, Xid};
+use atone_protocol::{CallError, Check, Client, Refusal, TaskOutcome, TxStatus, Xid};
 use atone_tc_server::Running;
 use common::*;
 use std::time::Duration;
@@ -141,5 +141,70 @@ async fn its_own_keys_never_make_a_transaction_queue() {
     assert_eq!(client.register(register(holder, branch(), &[1], WAIT)).await, Ok(2));
     assert_eq!(client.commit(holder).await, Ok(TxStatus::Committed));
     assert_eq!(waiter.await.unwrap(), Ok(1));
+    running.stop().await;
+}
+
+fn look(client: &Client, keys: &'static [u64], tables: &'static [&str]) -> JoinHandle<Result<(), CallError>> {
+    let client = client.clone();
+    let tables = tables.iter().map(|t| (*t).to_owned()).collect();
+    let keys = register(Xid::from_u128(0), branch(), keys, WAIT).keys;
+    let check = Check { xid: None, resource: "orders".into(), keys, tables, wait: WAIT };
+    tokio::spawn(async move { client.check(check).await })
+}
+
+#[tokio::test]
+async fn a_check_waits_until_keys_are_free_and_takes_none() {
+    let directory = tempfile::tempdir().unwrap();
+    let running = start(directory.path()).await;
+    let client = answering(&running);
+    let (holder, other) = (begin(&client).await, begin(&client).await);
+    look(&client, &[1], &["shop.item"]).await.unwrap().unwrap();
+    client.register(register(holder, branch(), &[1], WAIT)).await.unwrap();
+    look(&client, &[2], &["shop.ite", "shop.items"]).await.unwrap().unwrap();
+    // Its own locks do not count.
+    let keys = register(holder, branch(), &[1], WAIT).keys;
+    let own = Check { xid: Some(holder), resource: "orders".into(), keys, tables: Vec::new(), wait: WAIT };
+    client.check(own.clone()).await.unwrap();
+    let elsewhere = Check { xid: None, resource: "accounts".into(), ..own.clone() };
+    client.check(elsewhere).await.unwrap();
+    // Without patience the holder is named at once.
+    let now = client.check(Check { xid: Some(other), wait: Duration::ZERO, ..own }).await;
+    let Err(CallError::Refused(Refusal::Conflict { holder: who, holder_status, .. })) = now else {
+        panic!("{now:?}")
+    };
+    assert_eq!((who, holder_status), (holder, TxStatus::Active));
+    let waiters = [look(&client, &[2, 1], &[]), look(&client, &[], &["shop.item"])];
+    waiting(&running, 1, 2).await;
+    assert!(waiters.iter().all(|w| !w.is_finished()));
+    assert_eq!(client.commit(holder).await, Ok(TxStatus::Committed));
+    for waiter in waiters {
+        waiter.await.unwrap().unwrap();
+    }
+    // Nothing was taken, and nobody waits any more.
+    client.register(register(other, branch(), &[1, 2], Duration::ZERO)).await.unwrap();
+    waiting(&running, 1, 0).await;
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn a_check_fails_as_soon_as_the_holder_rolls_back() {
+    let directory = tempfile::tempdir().unwrap();
+    let running = start(directory.path()).await;
+    // Nobody undoes anything here: the keys stay locked.
+    let proxy = Proxy::new(&running.grpc.to_string(), &[], "");
+    let client = proxy.client.clone();
+    let holder = begin(&client).await;
+    client.register(register(holder, branch(), &[1], WAIT)).await.unwrap();
+    let waiters = [look(&client, &[1], &[]), look(&client, &[], &["shop.item"])];
+    waiting(&running, 1, 2).await;
+    assert_eq!(client.rollback(holder, "asked", Duration::ZERO).await, Ok(TxStatus::RollingBack));
+    let late = look(&client, &[1], &[]);
+    for waiter in waiters.into_iter().chain([late]) {
+        let refused = waiter.await.unwrap();
+        let Err(CallError::Refused(Refusal::Conflict { holder: who, holder_status, .. })) = refused else {
+            panic!("{refused:?}")
+        };
+        assert_eq!((who, holder_status), (holder, TxStatus::RollingBack));
+    }
     running.stop().await;
 }

@@ -8,7 +8,7 @@ mod connection;
 mod primaries;
 
 use crate::convert::{proxy_to_wire, request_to_wire};
-use crate::messages::{Answer, FromProxy, Register, Request, Resource, Task, TaskId, TaskOutcome};
+use crate::messages::{Answer, Check, FromProxy, Register, Request, Resource, Task, TaskId, TaskOutcome};
 use crate::wire::proxy_message::Body;
 use crate::{BranchId, Refusal, TxStatus, Xid};
 use connection::{Connection, Outgoing};
@@ -111,6 +111,15 @@ impl Client {
         let budget = BUDGET + register.wait;
         match self.call(Request::Register(register), budget).await? {
             Answer::Registered(sequence) => Ok(sequence),
+            answer => Err(self.strange(&answer)),
+        }
+    }
+
+    /// Waits until no other transaction holds these keys, as the leader's log has it now.
+    pub async fn check(&self, check: Check) -> Result<(), CallError> {
+        let budget = BUDGET + check.wait;
+        match self.call(Request::Check(check), budget).await? {
+            Answer::Done => Ok(()),
             answer => Err(self.strange(&answer)),
         }
     }

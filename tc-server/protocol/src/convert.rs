@@ -1,7 +1,9 @@
 //! Wire to domain and back: the one boundary that owns the bytes. What does not make sense is refused here, with
 //! a sentence, so that nothing behind it has to look at a message twice.
 
-use crate::messages::{Answer, FromProxy, Register, Request, Resource, Task, TaskId, TaskKind, TaskOutcome};
+use crate::messages::{
+    Answer, Check, FromProxy, Register, Request, Resource, Task, TaskId, TaskKind, TaskOutcome,
+};
 use crate::wire::{self, answer, coordinator_message, proxy_message, refusal, task_report};
 use crate::{BranchId, LockKey, Refusal, TxStatus, VERSION, Xid};
 use std::time::Duration;
@@ -75,6 +77,13 @@ pub fn request_to_wire(request: Request) -> proxy_message::Body {
             resource: r.resource,
             keys: r.keys.into_iter().map(Into::into).collect(),
             wait_ms: ms(r.wait),
+        }),
+        Request::Check(c) => Body::Check(wire::Check {
+            xid: c.xid.map_or_else(String::new, |xid| xid.to_string()),
+            resource: c.resource,
+            keys: c.keys.into_iter().map(Into::into).collect(),
+            tables: c.tables,
+            wait_ms: ms(c.wait),
         }),
         Request::Failed { xid, branch } => {
             Body::Failed(wire::Failed { xid: xid.to_string(), branch: branch.as_u64() })
@@ -157,6 +166,13 @@ pub fn proxy_from_wire(message: wire::ProxyMessage) -> Result<FromProxy, WireErr
             resource: r.resource,
             keys: r.keys.into_iter().map(Into::into).collect(),
             wait: Duration::from_millis(r.wait_ms),
+        }),
+        Body::Check(c) => Request::Check(Check {
+            xid: if c.xid.is_empty() { None } else { Some(xid(&c.xid)?) },
+            resource: c.resource,
+            keys: c.keys.into_iter().map(Into::into).collect(),
+            tables: c.tables,
+            wait: Duration::from_millis(c.wait_ms),
         }),
         Body::Failed(f) => Request::Failed { xid: xid(&f.xid)?, branch: BranchId::new(f.branch) },
         Body::Commit(c) => Request::Commit { xid: xid(&c.xid)? },

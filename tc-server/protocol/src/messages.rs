@@ -27,6 +27,21 @@ pub struct Register {
     pub wait: Duration,
 }
 
+/// Asks whether keys are free, and takes none. Whoever asks holds the rows' locks in the database.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Check {
+    /// The asker's own transaction, whose locks do not count.
+    pub xid: Option<Xid>,
+    /// Where.
+    pub resource: String,
+    /// The keys.
+    pub keys: Vec<LockKey>,
+    /// Tables, as lock keys name them, of which no key may be held.
+    pub tables: Vec<String>,
+    /// How long to wait for keys that others hold; the coordinator caps it.
+    pub wait: Duration,
+}
+
 /// A request that is answered exactly once.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Request {
@@ -41,6 +56,8 @@ pub enum Request {
     },
     /// A branch wants to commit locally.
     Register(Register),
+    /// Are these keys free?
+    Check(Check),
     /// A registered branch did not commit locally, and never will.
     Failed {
         /// The transaction.

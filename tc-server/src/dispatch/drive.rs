@@ -192,7 +192,7 @@ fn absorb(state: &State, memory: &mut Memory, effects: Effects) {
     for xid in &effects.decided {
         memory.proxies.drop_hints(*xid);
         let Some(tx) = state.transaction(*xid) else { continue };
-        if memory.waiters.len() == 0 {
+        if memory.waiters.len() + memory.checks.len() == 0 {
             continue;
         }
         let own = Refusal::Finished { status: tx.status(), reason: tx.reason().to_owned() };
@@ -201,6 +201,7 @@ fn absorb(state: &State, memory: &mut Memory, effects: Effects) {
             Some(Decision::Commit) | None => Vec::new(),
         };
         memory.waiters.decided(*xid, &own, &theirs);
+        memory.checks.rolls_back(*xid, &theirs);
     }
     for xid in effects.decided.iter().chain(&effects.moved).chain(&effects.forgotten) {
         memory.refresh(state, *xid);
@@ -208,5 +209,6 @@ fn absorb(state: &State, memory: &mut Memory, effects: Effects) {
     }
     for lock in &effects.freed {
         memory.waiters.call_next(lock, &holder);
+        memory.checks.freed(lock);
     }
 }

@@ -1,5 +1,6 @@
 //! All of the leader's memory in one place, behind one lock; what each part does is in its own file.
 
+use super::checks::Checks;
 use super::jobs::{Jobs, Phase, wanted};
 use super::proxies::{Proxies, SessionId};
 use super::waiters::Waiters;
@@ -14,6 +15,7 @@ use tokio::time::Instant;
 pub(super) struct Memory {
     pub proxies: Proxies,
     pub waiters: Waiters,
+    pub checks: Checks,
     pub jobs: Jobs,
     /// Transactions somebody wants to commit now, and how many do.
     pub committing: BTreeMap<Xid, usize>,
@@ -35,12 +37,12 @@ pub struct Seen {
 }
 
 /// How many wait for each lock.
-pub struct Waiting<'a>(pub(super) &'a Waiters);
+pub struct Waiting<'a>(&'a Waiters, &'a Checks);
 
 impl Waiting<'_> {
     /// Waiters for one key.
     pub fn of(&self, resource: &str, key: &LockKey) -> usize {
-        self.0.waiting_for(resource, key)
+        self.0.waiting_for(resource, key) + self.1.waiting_for(resource, key)
     }
 }
 
@@ -143,13 +145,13 @@ impl Leader {
     /// Counts, for metrics.
     pub fn seen(&self) -> Seen {
         let memory = self.memory();
-        let (waiters, proxies) = (memory.waiters.len(), memory.proxies.sessions.len());
+        let (waiters, proxies) = (memory.waiters.len() + memory.checks.len(), memory.proxies.sessions.len());
         Seen { waiters, proxies, tasks: memory.jobs.table.len() }
     }
 
     /// State and waiters, for a list of locks.
     pub fn look<T>(&self, look: impl FnOnce(&State, Waiting<'_>) -> T) -> T {
-        self.with(|state, memory| look(state, Waiting(&memory.waiters)))
+        self.with(|state, memory| look(state, Waiting(&memory.waiters, &memory.checks)))
     }
 
     /// The connected proxies and their resources.

@@ -1,12 +1,13 @@
 //! What a proxy or a person may ask, and how it is answered: from applied entries only.
 
 use super::Leader;
+use super::checks::{Waiting, conflict};
 use super::memory::holder;
 use super::waiters::Place;
 use crate::raft::ProposeError;
-use crate::state::{DEFAULT_TIMEOUT_MS, Entry, Lock, MAX_TIMEOUT_MS, Reply};
+use crate::state::{DEFAULT_TIMEOUT_MS, Entry, Lock, MAX_TIMEOUT_MS, Reply, State, Transaction};
 use atone_protocol::messages::{Answer, Request};
-use atone_protocol::{Refusal, Register, TxStatus, Xid, failpoint};
+use atone_protocol::{Check, LockKey, Refusal, Register, TxStatus, Xid, failpoint};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -79,6 +80,18 @@ impl Drop for Ticket {
     }
 }
 
+/// Waits for one key; given up with the asker.
+struct Standing {
+    leader: Arc<Leader>,
+    waiting: Waiting,
+}
+
+impl Drop for Standing {
+    fn drop(&mut self) {
+        self.leader.memory().checks.leave(&self.waiting);
+    }
+}
+
 impl Leader {
     /// Answers a request. Dropping the future gives up waiting; what was proposed is applied all the same.
     pub async fn answer(self: &Arc<Self>, request: Request) -> Answer {
@@ -90,6 +103,7 @@ impl Leader {
                 failpoint::reach("tc.after_register").await;
                 answer
             }
+            Request::Check(check) => self.check(check).await,
             Request::Failed { xid, branch } => self.propose(Entry::Failed { xid, branch }).await,
             Request::Commit { xid } => self.commit(xid).await,
             Request::Rollback { xid, reason, wait } => self.rollback(xid, reason, wait).await,
@@ -201,6 +215,40 @@ impl Leader {
         }
     }
 
+    /// Waits until nobody else holds any of these keys, nor any key of these tables. Asked of the leader's log, by somebody
+    /// who holds the rows' locks in the database: nobody can come to hold a key of theirs afterwards.
+    async fn check(self: &Arc<Self>, check: Check) -> Answer {
+        if check.keys.len() > MAX_KEYS {
+            let why =
+                format!("{} keys in one check are over the most, which is {MAX_KEYS}", check.keys.len());
+            return Answer::Refused(Refusal::Invalid(why));
+        }
+        let deadline = Instant::now() + check.wait.min(MAX_LOCK_WAIT);
+        loop {
+            if let Err(why) = self.node.linearize().await {
+                return Answer::Unavailable(why);
+            }
+            let joined = self.with(|state, memory| {
+                let Some((lock, who)) = obstacle(state, &check) else { return Ok(None) };
+                if check.wait.is_zero() || Instant::now() >= deadline {
+                    let status = state.transaction(who).map_or(TxStatus::Active, Transaction::status);
+                    return Err(conflict(&lock, who, status));
+                }
+                memory.checks.join(lock, &holder(state)).map(Some)
+            });
+            let standing = match joined {
+                Ok(None) => return Answer::Done,
+                Ok(Some(waiting)) => Standing { leader: Arc::clone(self), waiting },
+                Err(refusal) => return Answer::Refused(refusal),
+            };
+            match tokio::time::timeout_at(deadline, standing.waiting.turn.called()).await {
+                Ok(Some(refusal)) => return Answer::Refused(refusal),
+                // Free, or the time is up: looked at once more.
+                Ok(None) | Err(_) => {}
+            }
+        }
+    }
+
     /// Decides to roll back, sets blocked branches going again, and waits for the end.
     pub async fn rollback(self: &Arc<Self>, xid: Xid, reason: String, wait: Duration) -> Answer {
         let mut watch = Watch::new(self, xid);
@@ -236,6 +284,20 @@ impl Leader {
             }
         }
     }
+}
+
+/// The first key that another transaction holds, and which one.
+fn obstacle(state: &State, check: &Check) -> Option<(Lock, Xid)> {
+    let lock = |key: &LockKey| Lock { resource: check.resource.clone(), key: key.clone() };
+    let others = |key: &&LockKey| {
+        let held = state.locks().holder(&check.resource, key)?;
+        (Some(held.xid) != check.xid).then_some(held.xid)
+    };
+    let by_key = check.keys.iter().find_map(|key| Some((lock(key), others(&key)?)));
+    by_key.or_else(|| {
+        let held = |table: &String| state.locks().held_in(&check.resource, table, check.xid);
+        check.tables.iter().find_map(held).map(|(key, held)| (lock(key), held.xid))
+    })
 }
 
 /// Reasons come from outside and are kept for an hour.

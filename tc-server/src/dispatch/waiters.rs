@@ -29,7 +29,12 @@ impl Turn {
         self.verdict.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
-    fn fail(&self, refusal: Refusal) {
+    /// Try again.
+    pub fn call(&self) {
+        self.called.notify_one();
+    }
+
+    pub fn fail(&self, refusal: Refusal) {
         self.verdict.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(refusal);
         self.called.notify_one();
     }
@@ -144,7 +149,7 @@ impl Waiters {
         }
         // If it had to yield on the way, its turn says so.
         if self.by_id.get(&id).is_some_and(|w| self.obstacle(xid, &w.locks, id, holder).is_none()) {
-            turn.called.notify_one();
+            turn.call();
         }
         Ok(Place { id, turn })
     }
@@ -200,7 +205,7 @@ impl Waiters {
             // Behind the first, only those of his own transaction may go along, and those of the one that holds it.
             let turn = *first.get_or_insert(waiter.xid) == waiter.xid || holding == Some(waiter.xid);
             if turn && self.obstacle(waiter.xid, &waiter.locks, id, holder).is_none() {
-                waiter.turn.called.notify_one();
+                waiter.turn.call();
             }
         }
     }

@@ -37,6 +37,15 @@ impl Locks {
         self.resources.get(resource)?.get(key).copied()
     }
 
+    /// The first key of a table that another transaction holds.
+    pub fn held_in(&self, resource: &str, table: &str, but: Option<Xid>) -> Option<(&LockKey, Held)> {
+        let first =
+            LockKey { table: table.to_owned(), index: String::new(), key: Vec::new(), shown: String::new() };
+        let of_table = self.resources.get(resource)?.range(first..).take_while(|(key, _)| key.table == table);
+        let mut others = of_table.map(|(key, held)| (key, *held)).filter(|(_, held)| Some(held.xid) != but);
+        others.next()
+    }
+
     /// Every held lock, in order.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &LockKey, Held)> {
         self.resources.iter().flat_map(|(r, keys)| keys.iter().map(|(k, held)| (r.as_str(), k, *held)))

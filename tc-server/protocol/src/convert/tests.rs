@@ -28,6 +28,17 @@ fn said() -> impl Strategy<Value = FromProxy> {
                 Request::Register(Register { xid, branch, resource, keys, wait })
             }
         ),
+        (
+            prop::option::of(ids()),
+            ".*",
+            prop::collection::vec(key(), 0..4),
+            prop::collection::vec(".*", 0..3),
+            time()
+        )
+            .prop_map(|(ids, resource, keys, tables, wait)| {
+                let xid = ids.map(|(xid, _)| xid);
+                Request::Check(Check { xid, resource, keys, tables, wait })
+            }),
         ids().prop_map(|(xid, branch)| Request::Failed { xid, branch }),
         ids().prop_map(|(xid, _)| Request::Commit { xid }),
         (ids(), ".*", time()).prop_map(|((xid, _), reason, wait)| Request::Rollback { xid, reason, wait }),

@@ -1,0 +1,84 @@
+//! Those who ask whether keys are free and take none: writers and locking reads outside global transactions. Pure.
+//!
+//! They stand in nobody's way and hold nothing here, so that they need no queue: each waits for one key at a time, and is
+//! called when it is freed or when its holder begins to roll back.
+
+use super::waiters::{Holder, MAX_WAITERS, Turn};
+use crate::state::Lock;
+use atone_protocol::{LockKey, Refusal, TxStatus, Xid};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// All who wait.
+#[derive(Debug, Default)]
+pub(super) struct Checks {
+    next: u64,
+    by_lock: BTreeMap<Lock, BTreeMap<u64, Arc<Turn>>>,
+    count: usize,
+}
+
+/// One who waits for a key.
+#[derive(Debug)]
+pub(super) struct Waiting {
+    lock: Lock,
+    id: u64,
+    pub turn: Arc<Turn>,
+}
+
+impl Checks {
+    pub fn len(&self) -> usize {
+        self.count
+    }
+
+    /// How many wait for a key.
+    pub fn waiting_for(&self, resource: &str, key: &LockKey) -> usize {
+        if self.by_lock.is_empty() {
+            return 0;
+        }
+        self.by_lock.get(&Lock { resource: resource.to_owned(), key: key.clone() }).map_or(0, BTreeMap::len)
+    }
+
+    /// Waits for a key that another transaction holds. Fails at once when that one is being rolled back: its undo may need
+    /// row locks of the asker's.
+    pub fn join(&mut self, lock: Lock, holder: Holder<'_>) -> Result<Waiting, Refusal> {
+        let turn = Arc::new(Turn::default());
+        match holder(&lock) {
+            None => turn.call(),
+            Some((who, status)) if status != TxStatus::Active || self.count >= MAX_WAITERS => {
+                return Err(conflict(&lock, who, status));
+            }
+            Some(_) => {}
+        }
+        let id = self.next;
+        self.next += 1;
+        self.count += 1;
+        self.by_lock.entry(lock.clone()).or_default().insert(id, Arc::clone(&turn));
+        Ok(Waiting { lock, id, turn })
+    }
+
+    pub fn leave(&mut self, waiting: &Waiting) {
+        let Some(turns) = self.by_lock.get_mut(&waiting.lock) else { return };
+        self.count -= usize::from(turns.remove(&waiting.id).is_some());
+        if turns.is_empty() {
+            self.by_lock.remove(&waiting.lock);
+        }
+    }
+
+    /// A key was freed.
+    pub fn freed(&self, lock: &Lock) {
+        self.by_lock.get(lock).into_iter().flat_map(BTreeMap::values).for_each(|turn| turn.call());
+    }
+
+    /// The holder of these keys is being rolled back.
+    pub fn rolls_back(&self, xid: Xid, locks: &[Lock]) {
+        for lock in locks {
+            for turn in self.by_lock.get(lock).into_iter().flat_map(BTreeMap::values) {
+                turn.fail(conflict(lock, xid, TxStatus::RollingBack));
+            }
+        }
+    }
+}
+
+pub(super) fn conflict(lock: &Lock, holder: Xid, holder_status: TxStatus) -> Refusal {
+    Refusal::Conflict { key: lock.key.clone(), holder, holder_status, deadlock: false }
+}
