@@ -45,6 +45,8 @@ pub struct Resource {
     pub password_key: Arc<PasswordKey>,
     /// Rows that a local transaction may change.
     pub max_rows: usize,
+    /// Writes outside global transactions are checked against their locks.
+    pub guards: bool,
     /// How long a COMMIT queues for global locks.
     pub lock_wait: Duration,
 }
@@ -99,6 +101,7 @@ pub async fn run(config: Config) -> Result<(), String> {
             bindings: bindings.clone(),
             password_key: password_key.clone(),
             max_rows: config.max_rows,
+            guards: database.guards(),
             lock_wait: Duration::from_millis(config.lock_wait_timeout_ms),
         });
         let listener = bind(database.listen, &format!("database '{}': listen", database.name)).await?;

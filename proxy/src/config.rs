@@ -48,6 +48,18 @@ pub struct Database {
     pub url: String,
     /// A file that holds the account's password.
     pub password_file: Option<PathBuf>,
+    /// What becomes of writes outside global transactions; PostgreSQL's are guarded unless it says otherwise.
+    pub local_writes: Option<LocalWrites>,
+}
+
+/// What becomes of writes outside global transactions.
+#[derive(Debug, Deserialize, Clone, Copy, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub enum LocalWrites {
+    /// They wait for, or fail on, rows that a global transaction has locked.
+    Guard,
+    /// They are passed on.
+    Pass,
 }
 
 /// Our certificate.
@@ -153,6 +165,11 @@ impl Config {
                 ));
             }
             database.account()?;
+            if database.local_writes == Some(LocalWrites::Guard) && database.dialect() == Dialect::MySql {
+                return Err(format!(
+                    "database '{name}': local_writes = \"guard\" is there for PostgreSQL only; leave it out, or say \"pass\""
+                ));
+            }
         }
         Ok(())
     }
@@ -162,6 +179,15 @@ impl Database {
     /// What it speaks.
     pub fn dialect(&self) -> Dialect {
         if self.url.starts_with("postgres") { Dialect::Postgres } else { Dialect::MySql }
+    }
+
+    /// Are writes outside global transactions checked?
+    pub fn guards(&self) -> bool {
+        let default = match self.dialect() {
+            Dialect::Postgres => LocalWrites::Guard,
+            Dialect::MySql => LocalWrites::Pass,
+        };
+        self.local_writes.unwrap_or(default) == LocalWrites::Guard
     }
 
     /// The account in the URL, with the password from the file if there is one.
@@ -243,6 +269,8 @@ mod tests {
             (&format!("{GOOD}{GOOD}"), "given twice"),
             (&format!("{GOOD}{}", GOOD.replace("'a'", "'b'")), "taken by another"),
             (&format!("listn=1\n{GOOD}"), "listn"),
+            (&format!("{GOOD}local_writes='guard'\n"), "local_writes"),
+            (&format!("{GOOD}local_writes='maybe'\n"), "local_writes"),
             (&format!("lock_wait_timeout_ms=5000\n{GOOD}"), "lock_wait_timeout_ms"),
             (
                 &GOOD.replace("listen=", "password_file='/nowhere'\nlisten=").replace(":p@", "@"),

@@ -2,7 +2,7 @@
 
 use crate::backend::Entry;
 use atone_protocol::BranchId;
-use atone_undo_log::capture::{Captured, Table};
+use atone_undo_log::capture::{Canonical, Captured, Table};
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
@@ -44,6 +44,8 @@ pub enum Change {
     Inserted(usize, Vec<Vec<String>>),
     /// Rows were inserted, and have been read since.
     Resolved(usize, Vec<Captured>),
+    /// A row was read and locked, and not changed.
+    Locked(usize, Canonical),
     /// A row as it was left, or how it was when it was deleted; what it was before is read when the branch is settled.
     Left {
         /// The table.
@@ -100,7 +102,7 @@ impl Branch {
     /// Rows changed so far, each as often as it was changed.
     pub fn rows(&self) -> usize {
         let count = |c: &Change| match c {
-            Change::Updated(..) | Change::Deleted(..) | Change::Left { .. } => 1,
+            Change::Updated(..) | Change::Deleted(..) | Change::Left { .. } | Change::Locked(..) => 1,
             Change::Moved(..) => 2,
             Change::Inserted(_, keys) => keys.len(),
             Change::Resolved(_, rows) => rows.len(),
@@ -160,6 +162,7 @@ impl Branch {
             | Change::Deleted(..)
             | Change::Moved(..)
             | Change::Left { .. }
+            | Change::Locked(..)
             | Change::Resolved(..) => None,
         };
         self.changes.iter().enumerate().filter_map(unread).collect()

@@ -56,6 +56,8 @@ pub enum SettleError {
     Changed(String),
     /// Rows of this table were changed in a way that cannot be captured, and why.
     Unsupported(String, String),
+    /// The same, and nothing was asked of the local transaction yet that could have failed.
+    Unsearchable(String, String),
     /// The catalogue could not be asked.
     Backend(BackendError),
     /// The connection was lost before COMMIT was sent.
@@ -297,6 +299,11 @@ fn refused(error: CallError, registered: &mut bool) -> SettleError {
     SettleError::Call(Box::new(error))
 }
 
+/// The keys of rows that statements told of, for a local transaction that takes none.
+pub fn lock_keys(branch: &Branch) -> Vec<LockKey> {
+    keys(branch, &AfterImages::new())
+}
+
 /// The locks: keys of rows, and values of unique keys before and after.
 fn keys(branch: &Branch, after: &AfterImages) -> Vec<LockKey> {
     let mut keys = BTreeSet::new();
@@ -308,22 +315,30 @@ fn keys(branch: &Branch, after: &AfterImages) -> Vec<LockKey> {
     };
     for change in &branch.changes {
         match change {
-            Change::Updated(table, row) | Change::Deleted(table, row) | Change::Left { table, row, .. } => {
+            Change::Updated(table, row) | Change::Deleted(table, row) => add(*table, row),
+            Change::Left { table, row, old, .. } => {
                 add(*table, row);
+                old.iter().flatten().for_each(|old| add(*table, old));
             }
             Change::Moved(table, from, to) => {
                 add(*table, from);
                 add(*table, to);
             }
+            Change::Locked(..) => {}
             Change::Resolved(table, rows) => rows.iter().for_each(|row| add(*table, row)),
             Change::Inserted(..) => {}
         }
     }
     after.iter().for_each(|((table, _), row)| add(*table, row));
+    keys.extend(branch.changes.iter().filter_map(|change| match change {
+        Change::Locked(table, key) => Some(lock_key(&branch.tables[*table].name, key)),
+        _ => None,
+    }));
     keys.into_iter().collect()
 }
 
-fn lock_key(table: &str, key: &Canonical) -> LockKey {
+/// The lock of a key of this table.
+pub fn lock_key(table: &str, key: &Canonical) -> LockKey {
     let mut bytes = key.bytes.clone();
     if bytes.len() > KEY_LIMIT {
         use sha2::Digest;

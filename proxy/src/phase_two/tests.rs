@@ -36,6 +36,7 @@ impl World {
             listen: ([127, 0, 0, 1], 0).into(),
             url: String::new(),
             password_file: None,
+            local_writes: None,
         };
         let backend = Backend::open(&database, scratch.account.clone()).await.unwrap();
         Self { scratch, backend }

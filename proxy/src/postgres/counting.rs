@@ -82,6 +82,11 @@ impl Session {
     }
 
     pub(super) async fn uncountable(&mut self) -> Result<(), End> {
+        if self.guarding() {
+            // What statements tell is checked; nothing is refused.
+            self.counters.begin(Counts::new());
+            return Ok(());
+        }
         let what = Unsupported(UNCOUNTED.into());
         self.answer.extend(Failure::unsupported(&what).message("ERROR"));
         self.fail_locally().await
@@ -101,6 +106,9 @@ impl Session {
 
     /// Rows of this table were changed that no statement told of: they will be looked for at the end.
     pub(super) async fn unseen(&mut self, unseen: &Unseen) -> Result<(), Failure> {
+        if self.guarding() {
+            return self.guard_unseen(unseen).await;
+        }
         let refused = |why: &str| Failure::unseen(&unseen.table, why);
         if unseen.counted < unseen.captured {
             let why = format!("{} rows were told of and {} counted", unseen.captured, unseen.counted);
@@ -126,6 +134,7 @@ impl Session {
     /// A statement of which only the counts tell what it writes. `frame` executes it.
     pub(super) async fn counted(&mut self, how: &Counted, frame: &[u8]) -> Result<(), End> {
         let refused = match how {
+            _ if self.guarding() => None,
             Counted::Plain | Counted::Copy => None,
             Counted::Procedure if self.block => None,
             Counted::Procedure => {
@@ -153,8 +162,16 @@ impl Session {
                 return Ok(());
             }
         }
-        self.begin_counting();
-        self.counters.rely();
+        let uncounted = match how {
+            // It may end local transactions by itself.
+            Counted::Procedure => !self.block && !self.guard_is_up(),
+            Counted::Execute(name) => self.statements.reads(name),
+            Counted::Plain | Counted::Copy => false,
+        };
+        if !(uncounted && self.guarding()) {
+            self.begin_counting();
+            self.counters.rely();
+        }
         self.pipeline.pass(frame, Ask::Execute);
         if *how == Counted::Copy {
             // What comes next from the client are the rows.

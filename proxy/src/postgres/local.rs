@@ -12,6 +12,7 @@ use crate::{
     session::ServerError,
     wire::postgres::Bind,
 };
+use atone_protocol::Xid;
 use atone_undo_log::capture::Captured;
 use bytes::Bytes;
 use std::{collections::BTreeMap, io, sync::Arc};
@@ -25,7 +26,17 @@ const ROW_LIMIT: usize = 256 << 20;
 pub(super) struct Ending<'a> {
     pub(super) session: &'a mut Session,
     /// The messages that execute the client's COMMIT; None: a Sync ends it.
-    commit: Option<&'a [u8]>,
+    pub(super) commit: Option<&'a [u8]>,
+}
+
+/// A local transaction that was not committed.
+pub(super) struct Unsettled {
+    /// What the client is told.
+    pub told: Vec<u8>,
+    /// The database is lost.
+    pub lost: bool,
+    /// It is the database's own word.
+    pub by_database: bool,
 }
 
 impl Session {
@@ -39,7 +50,7 @@ impl Session {
             }
             return self.end_refused().await;
         }
-        if self.only_read() && self.expects_counts() {
+        if self.only_read() && self.expects_counts() && !self.guarding() {
             // Proven and ended in one go.
             self.ask_counters(Question::Proof);
         } else {
@@ -72,9 +83,9 @@ impl Session {
                 self.ended_well(chain);
                 Ok(())
             }
-            Err((failure, lost)) => {
+            Err(Unsettled { told, lost, .. }) => {
                 self.block = false;
-                self.answer.extend(failure);
+                self.answer.extend(told);
                 if lost {
                     return Err(End::Done);
                 }
@@ -86,17 +97,23 @@ impl Session {
 
     /// The Sync of an implicit local transaction that has written.
     pub(super) async fn settle_at_sync(&mut self) -> Result<(), End> {
-        let Some(branch) = self.branch.take() else { return self.sync(true).await };
+        let Some(branch) = self.branch.take() else { return self.sync().await };
         // The result of the last statement is the client's only when the commit is done.
-        let held = std::mem::take(&mut self.answer);
+        let mut held = std::mem::take(&mut self.answer);
+        let complete = self.complete.take();
         match self.settle(branch, None).await? {
             Ok(said) => {
                 self.answer = held;
                 self.answer.extend(&said);
                 self.after_sync(Some(IDLE));
             }
-            Err((failure, lost)) => {
-                self.answer = failure;
+            Err(Unsettled { told, lost, by_database }) => {
+                if by_database && self.membership.binding.is_none() {
+                    // What the database says itself stands where it always does.
+                    held.truncate(complete.filter(|_| self.querying).unwrap_or(held.len()));
+                    self.answer = held;
+                }
+                self.answer.extend(told);
                 if lost {
                     return Err(End::Done);
                 }
@@ -104,6 +121,7 @@ impl Session {
             }
         }
         crate::wire::postgres::build::ready(&mut self.answer, self.status);
+        self.querying = false;
         let answer = std::mem::take(&mut self.answer);
         Ok(self.client.write(&answer).await?)
     }
@@ -133,8 +151,8 @@ impl Session {
         &mut self,
         branch: Branch,
         commit: Option<&[u8]>,
-    ) -> Result<Result<Vec<u8>, (Vec<u8>, bool)>, End> {
-        let Some(xid) = self.membership.xid() else { return Err(End::Done) };
+    ) -> Result<Result<Vec<u8>, Unsettled>, End> {
+        let Some(xid) = self.membership.xid() else { return self.settle_guarded(branch, commit).await };
         let resource = self.resource.clone();
         // From here to the end a request to cancel would meet statements of ours.
         let _ours = self.cancellable.ours().await;
@@ -165,13 +183,16 @@ impl Session {
                         | SettleError::InDoubt
                         | SettleError::Elsewhere
                 );
-                Err((told(xid, error), lost))
+                let by_database = matches!(error, SettleError::Database(_));
+                Err(Unsettled { told: told(Some(xid), error), lost, by_database })
             }
         })
     }
 }
 
-fn told(xid: atone_protocol::Xid, error: SettleError) -> Vec<u8> {
+/// What the client is told of a local commit that failed, of a global transaction or of none.
+pub(super) fn told(xid: Option<Xid>, error: SettleError) -> Vec<u8> {
+    let xid = xid.unwrap_or(Xid::from_u128(0));
     let failure = match error {
         // The database's own error, as it said it.
         SettleError::Database(error) => return error.payload.to_vec(),
@@ -182,7 +203,9 @@ fn told(xid: atone_protocol::Xid, error: SettleError) -> Vec<u8> {
         SettleError::Changed(table) => {
             Failure::internal(&format!("table {table} has got a trigger or foreign key meanwhile"))
         }
-        SettleError::Unsupported(table, why) => Failure::unseen(&table, &why),
+        SettleError::Unsupported(table, why) | SettleError::Unsearchable(table, why) => {
+            Failure::unseen(&table, &why)
+        }
         SettleError::Backend(error) => Failure::backend(&error),
         SettleError::TooLarge => {
             Failure::too_large("the local transaction changed more than may be held; it was rolled back")
@@ -204,6 +227,7 @@ fn left(branch: &Branch) -> impl Iterator<Item = Left<'_>> {
         Change::Updated(..)
         | Change::Deleted(..)
         | Change::Moved(..)
+        | Change::Locked(..)
         | Change::Inserted(..)
         | Change::Resolved(..) => None,
     })
@@ -353,6 +377,24 @@ impl Local for Ending<'_> {
             pipeline.close(b'P', &name);
         }
         pipeline.close(b'S', &name);
+        self.finish(pipeline).await
+    }
+
+    async fn undo_locally(&mut self) {
+        let mut pipeline = Pipeline::default();
+        pipeline.poison();
+        pipeline.sync(Fate::Drop);
+        // If the connection is lost the server rolls back by itself.
+        let ran = self.run(&mut pipeline, &mut Vec::new()).await;
+        if ran.is_ok_and(|ran| ran.ready.is_some_and(|status| status != IDLE)) {
+            let _ = self.session.ask_alone("ROLLBACK").await;
+        }
+    }
+}
+
+impl Ending<'_> {
+    /// Runs what was gathered, and the client's COMMIT or the Sync that stands for it.
+    pub(super) async fn finish(&mut self, mut pipeline: Pipeline) -> io::Result<Committing> {
         let mut answer = Vec::new();
         match self.commit {
             Some(frame) => pipeline.pass(frame, Ask::Execute),
@@ -365,7 +407,7 @@ impl Local for Ending<'_> {
         }
         let done = match self.commit {
             // A failed transaction answers ROLLBACK, without an error.
-            Some(_) => ran.tags.last().is_some_and(|t| t == "COMMIT"),
+            Some(_) => ran.tags.last().is_some_and(|t| t == "COMMIT" || t == "PREPARE TRANSACTION"),
             None => ran.ready == Some(IDLE),
         };
         let answer = Bytes::from(answer);
@@ -375,16 +417,5 @@ impl Local for Ending<'_> {
             (true, true) => Committing::Unsure(answer),
             (false, _) => Committing::Doubt,
         })
-    }
-
-    async fn undo_locally(&mut self) {
-        let mut pipeline = Pipeline::default();
-        pipeline.poison();
-        pipeline.sync(Fate::Drop);
-        // If the connection is lost the server rolls back by itself.
-        let ran = self.run(&mut pipeline, &mut Vec::new()).await;
-        if ran.is_ok_and(|ran| ran.ready.is_some_and(|status| status != IDLE)) {
-            let _ = self.session.ask_alone("ROLLBACK").await;
-        }
     }
 }

@@ -11,7 +11,9 @@ mod copy;
 mod counters;
 mod counting;
 mod failure;
+mod guard;
 mod local;
+mod locking;
 mod moves;
 mod pipeline;
 mod query;
@@ -39,6 +41,7 @@ use crate::{
 use cancel::Cancellable;
 use counters::Counters;
 use failure::Failure;
+use guard::Targets;
 use pipeline::Pipeline;
 use statements::Statements;
 use std::{collections::BTreeMap, io, sync::Arc};
@@ -78,6 +81,10 @@ pub struct Session {
     /// The session may enter global transactions; otherwise why not.
     fit: Result<(), String>,
     membership: Membership,
+    /// What it writes outside global transactions is checked against their locks.
+    guards: bool,
+    /// What the names are that it writes to.
+    targets: Targets,
     cancellable: Cancellable,
     /// Which server the database connection is to; empty until it enters a global transaction.
     server: Arc<str>,
@@ -99,6 +106,10 @@ pub struct Session {
     pipeline: Pipeline,
     /// What the client gets next.
     answer: Vec<u8>,
+    /// It is a simple Query that is being answered: how a statement ended is told when the commit is done.
+    querying: bool,
+    /// Where in the answer it is told how the last statement ended.
+    complete: Option<usize>,
     /// An error was met; the client's messages are skipped up to its Sync.
     skipping: bool,
     /// The counters told of rows that nobody captured.
@@ -124,6 +135,8 @@ impl Session {
         let membership = Membership::new(resource.coordinator.clone(), resource.bindings.clone());
         let fit = fit(&resource, &startup);
         let mut session = Self {
+            guards: resource.guards && fit.is_ok(),
+            targets: Targets::default(),
             fit,
             membership,
             cancellable: cancels.enter(key),
@@ -142,6 +155,8 @@ impl Session {
             statements: Statements::default(),
             pipeline: Pipeline::default(),
             answer: Vec::new(),
+            querying: false,
+            complete: None,
             skipping: false,
             poisoned: false,
             refused: false,
@@ -232,11 +247,17 @@ impl Session {
                     return Ok(false);
                 };
                 let body = &message[HEADER..];
-                if self.statements.is_ours(tag, body) {
+                if self.statements.is_ours(tag, body) || self.guards && self.statements.may_write(tag, body) {
                     return Ok(true);
                 }
                 self.statements.note(tag, body);
+                if tag != b'B' && guard::changes_names(body) {
+                    self.targets.forget();
+                }
                 self.defines |= tag != b'B' && statements::may_define(body);
+            } else if self.guards && matches!(tag, b'Q' | b'P' | b'B') && length <= turn::MESSAGE_LIMIT {
+                // What is so large is a write, or bound to one.
+                return Ok(true);
             } else if matches!(tag, b'Q' | b'P') {
                 let Some(name) = arrived[HEADER..].split_inclusive(|b| *b == 0).next() else {
                     self.client.want(self.free.0 + HEADER + 1);

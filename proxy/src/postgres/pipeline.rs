@@ -16,6 +16,9 @@ use std::{
 /// Answers for the client are passed on when so many bytes wait.
 const PASS_ON: usize = 32 << 10;
 
+/// Answers that may have to be taken back are held up to so many bytes, where only the commit is at stake.
+const HOLD: usize = 1 << 20;
+
 /// What a message asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ask {
@@ -48,6 +51,8 @@ pub enum Fate {
     Commits,
     /// The client gets a description of rows, but not that there are none.
     DropNoData,
+    /// The same, once the statement has run.
+    Withhold,
     /// Its rows are kept.
     Keep,
     /// The rows of a write with our columns: ours are kept, the client gets its own.
@@ -56,6 +61,8 @@ pub enum Fate {
         write: usize,
         /// So many rows the client wants now; 0 is all.
         most: usize,
+        /// It is a read that locks rows of so many tables; 0: a write.
+        reads: usize,
     },
 }
 
@@ -90,6 +97,8 @@ pub struct Ran {
     pub kept: Vec<Vec<Vec<Option<Vec<u8>>>>>,
     /// Rows of writes.
     pub seen: Vec<Seen>,
+    /// Per write: how many rows there were beyond the most that are kept, by table or partition.
+    pub flood: BTreeMap<usize, BTreeMap<u32, u64>>,
     /// Per write: where its result begins in the client's answer, and the rows that its tag counts.
     pub writes: Vec<(usize, usize, u64)>,
     /// Per write: what of its answer the client has not asked for yet.
@@ -115,6 +124,8 @@ pub struct Ran {
 pub struct Pipeline {
     out: Vec<u8>,
     awaited: VecDeque<(Ask, Fate)>,
+    /// So many rows of writes are kept; None: all.
+    pub most: Option<usize>,
 }
 
 impl Pipeline {
@@ -201,6 +212,12 @@ impl Pipeline {
         let mut ran = Ran::default();
         let mut rows = Vec::new();
         let mut held = self.awaited.iter().any(|(_, fate)| matches!(fate, Fate::Capture { .. }));
+        // A description that waits for the first row, or the end.
+        let mut withheld = Vec::new();
+        // Where the results of writes and locking reads begin.
+        let mut begins: BTreeMap<usize, usize> = BTreeMap::new();
+        let locks = self.awaited.iter().any(|(_, fate)| matches!(fate, Fate::Capture { reads: 1.., .. }));
+        let hold = if self.most.is_some() && !locks { HOLD } else { usize::MAX };
         let mut copying = false;
         while let Some((ask, fate)) = self.awaited.front().cloned() {
             let message = match copying {
@@ -255,15 +272,30 @@ impl Pipeline {
                     }
                 }
                 (b'D', Ask::Execute) => match &fate {
-                    Fate::Pass => answer.extend(&message.frame),
-                    Fate::Drop | Fate::DropUnlessError | Fate::Commits | Fate::DropNoData => {}
+                    Fate::Pass => {
+                        answer.append(&mut withheld);
+                        answer.extend(&message.frame);
+                    }
+                    Fate::Drop
+                    | Fate::DropUnlessError
+                    | Fate::Commits
+                    | Fate::DropNoData
+                    | Fate::Withhold => {}
                     Fate::Keep => rows.push(owned(&message)?),
-                    Fate::Capture { write, most } => {
+                    Fate::Capture { write, most, reads } => {
                         let before = ran.rest.get(write).map_or(0, |rest| rest.given);
                         let full = *most > 0 && before >= *most;
+                        begins.entry(*write).or_insert(answer.len());
+                        answer.append(&mut withheld);
                         let rest = ran.rest.entry(*write).or_default();
                         let mut own = Vec::new();
-                        ran.seen.push(capture(&message, *write, &mut own)?);
+                        for seen in capture(&message, *write, *reads, &mut own)? {
+                            if self.most.is_some_and(|most| ran.seen.len() >= most) {
+                                *ran.flood.entry(*write).or_default().entry(seen.found).or_default() += 1;
+                            } else {
+                                ran.seen.push(seen);
+                            }
+                        }
                         rest.given += usize::from(!full && !own.is_empty());
                         if full {
                             rest.frames.push_back(own);
@@ -286,9 +318,17 @@ impl Pipeline {
                 (tag, ask) if ends(tag, ask) => {
                     self.awaited.pop_front();
                     let tag = crate::wire::postgres::message::command_tag(message.body()).to_owned();
+                    if matches!(message.tag, b'C' | b's') && matches!(fate, Fate::Capture { .. } | Fate::Pass)
+                    {
+                        if let Fate::Capture { write, .. } = &fate {
+                            begins.entry(*write).or_insert(answer.len());
+                        }
+                        answer.append(&mut withheld);
+                    }
                     match (message.tag, &fate) {
-                        (b'C', Fate::Capture { write, most }) => {
-                            ran.writes.push((*write, answer.len(), rows_of(&tag).unwrap_or(0)));
+                        (b'C', Fate::Capture { write, most, .. }) => {
+                            let at = begins.get(write).copied().unwrap_or(answer.len());
+                            ran.writes.push((*write, at, rows_of(&tag).unwrap_or(0)));
                             ran.last_complete = Some(answer.len());
                             match ran.rest.get_mut(write) {
                                 // The server would not know yet that there are no more.
@@ -299,7 +339,12 @@ impl Pipeline {
                                 _ => answer.extend(&message.frame),
                             }
                         }
-                        (b'T', Fate::Capture { .. }) => describe(&message, answer)?,
+                        (b'T', Fate::Capture { reads: 0, .. }) => describe(&message, 0, &mut withheld)?,
+                        (b'T', Fate::Capture { write, reads, .. }) => {
+                            begins.entry(*write).or_insert(answer.len());
+                            describe(&message, *reads, answer)?;
+                        }
+                        (b'T', Fate::Withhold) => withheld.extend(&message.frame),
                         (b'C' | b'I' | b's', Fate::Keep) => ran.kept.push(std::mem::take(&mut rows)),
                         (b'Z', _) => {
                             ran.ready = message.body().first().copied();
@@ -307,7 +352,7 @@ impl Pipeline {
                                 answer.extend(&message.frame);
                             }
                         }
-                        (b'n', Fate::DropNoData) => {}
+                        (b'n', Fate::DropNoData | Fate::Withhold) => {}
                         (_, Fate::Pass | Fate::DropNoData) => {
                             if message.tag == b'C' {
                                 ran.last_complete = Some(answer.len());
@@ -323,7 +368,7 @@ impl Pipeline {
                 }
                 _ => return Err(invalid("an answer to another question")),
             }
-            if !held && answer.len() > PASS_ON {
+            if answer.len() > if held { hold } else { PASS_ON } {
                 client.write(answer).await?;
                 answer.clear();
                 ran.last_complete = None;
@@ -355,36 +400,45 @@ fn owned(message: &Message) -> io::Result<Vec<Option<Vec<u8>>>> {
     Ok(values.into_iter().map(|v| v.map(<[u8]>::to_vec)).collect())
 }
 
-/// The last four columns are ours.
+/// So many columns of each table are ours; they stand last.
 pub const OURS: usize = 4;
 
-fn capture(message: &Message, write: usize, answer: &mut Vec<u8>) -> io::Result<Seen> {
+/// The rows that a row of a write, or of a read that locks rows of so many tables, tells of.
+fn capture(message: &Message, write: usize, reads: usize, answer: &mut Vec<u8>) -> io::Result<Vec<Seen>> {
     let malformed = || invalid("a malformed row of a write");
     let values = row(message.body()).ok_or_else(malformed)?;
-    let at = values.len().checked_sub(OURS).ok_or_else(malformed)?;
-    let text = |n: usize| values[at + n].and_then(|v| std::str::from_utf8(v).ok());
-    let oid = |n: usize| text(n).and_then(|t| t.parse::<u32>().ok());
-    let (Some(meant), Some(found), Some(row)) = (oid(0), oid(1), text(2).and_then(unhex)) else {
-        return Err(malformed());
-    };
-    let old = match (values[at + 3], text(3)) {
-        (None, _) => Some(None),
-        (Some(_), Some("")) => None,
-        (Some(_), hex) => Some(Some(hex.and_then(unhex).ok_or_else(malformed)?)),
-    };
-    if at > 0 {
+    let at = values.len().checked_sub(OURS * reads.max(1)).ok_or_else(malformed)?;
+    let mut seen = Vec::new();
+    for ours in values[at..].chunks(OURS) {
+        let text = |n: usize| ours[n].and_then(|v| std::str::from_utf8(v).ok());
+        let oid = |n: usize| text(n).and_then(|t| t.parse::<u32>().ok());
+        if reads > 0 && ours[1].is_none() {
+            // An outer join found no row.
+            continue;
+        }
+        let (Some(meant), Some(found), Some(row)) = (oid(0), oid(1), text(2).and_then(unhex)) else {
+            return Err(malformed());
+        };
+        let old = match (ours[3], text(3)) {
+            (None, _) => Some(None),
+            (Some(_), Some("")) => None,
+            (Some(_), hex) => Some(Some(hex.and_then(unhex).ok_or_else(malformed)?)),
+        };
+        seen.push(Seen { write, meant, found, row, old });
+    }
+    if at > 0 || reads > 0 {
         build::data_row(answer, &values[..at]);
     }
-    Ok(Seen { write, meant, found, row, old })
+    Ok(seen)
 }
 
 /// The description of the client's own columns; it awaits NoData in place of none.
-fn describe(message: &Message, answer: &mut Vec<u8>) -> io::Result<()> {
+fn describe(message: &Message, reads: usize, answer: &mut Vec<u8>) -> io::Result<()> {
     let body = message.body();
     let malformed = || invalid("a malformed description of rows");
     let count = body.get(..2).map(|c| usize::from(u16::from_be_bytes([c[0], c[1]]))).ok_or_else(malformed)?;
-    let own = count.checked_sub(OURS).ok_or_else(malformed)?;
-    if own == 0 {
+    let own = count.checked_sub(OURS * reads.max(1)).ok_or_else(malformed)?;
+    if own == 0 && reads == 0 {
         return Ok(());
     }
     let mut end = 2;

@@ -6,7 +6,7 @@ use crate::net::duplex;
 use crate::wire::postgres::{Bind, build, message::Message};
 use atone_undo_log::{
     analyze::Unsupported,
-    postgres::{Class, split},
+    postgres::{Class, Counted, split},
 };
 use std::{ops::Range, sync::Arc};
 
@@ -20,20 +20,24 @@ impl Session {
     pub(super) async fn on_query(&mut self, message: &Message) -> Result<(), End> {
         let body = message.body();
         let Ok(text) = std::str::from_utf8(body.strip_suffix(&[0]).unwrap_or(body)) else {
+            if self.guarding() {
+                return self.relay(message).await;
+            }
             let what = Unsupported("a statement that is not UTF-8".into());
             self.refuse(&Failure::unsupported(&what)).await?;
-            return self.on_sync(true).await;
+            return self.on_sync().await;
         };
         self.statements.heard(text.as_bytes());
         let unsure = self.statements.unsure;
         let parts = match parts(text.as_bytes(), unsure) {
             Ok(parts) => parts,
+            Err(_) if self.guarding() => return self.relay(message).await,
             Err(what) => {
                 // What the server does not understand either it says itself.
                 self.pipeline.close(b'S', QUERY);
                 self.pipeline.parse(QUERY, text, &[], Fate::DropUnlessError);
                 self.refuse(&Failure::unsupported(&what)).await?;
-                return self.on_sync(true).await;
+                return self.on_sync().await;
             }
         };
         let prepared = |text: &str| Arc::new(Prepared::new(text.to_owned(), Vec::new(), unsure));
@@ -51,13 +55,17 @@ impl Session {
         let ours = |p: &Arc<Prepared>| matches!(p.class(), Class::Control(_));
         let misnamed =
             |p: &Arc<Prepared>| matches!(p.class(), Class::Unsupported(what) if what.0.contains("atone"));
-        if self.membership.binding.is_none() && !statements.iter().any(|p| ours(p) || misnamed(p)) {
-            return self.relay_query(message).await;
+        let relayed = match self.guarding() {
+            true => !self.guard_concerns(&statements),
+            false => self.membership.binding.is_none(),
+        };
+        if relayed && !statements.iter().any(|p| ours(p) || misnamed(p)) {
+            return self.relay(message).await;
         }
         if statements.len() > 1 && statements.iter().any(ours) {
             let what = "one of Atone's own statements together with others in one text";
             self.refuse(&Failure::misuse(what)).await?;
-            return self.on_sync(true).await;
+            return self.on_sync().await;
         }
         let ends = |p: &Arc<Prepared>| {
             let class = p.class();
@@ -65,8 +73,9 @@ impl Session {
         };
         if self.failed() && self.ended.is_none() && !statements.iter().any(|p| ends(p) || ours(p)) {
             // The server refuses it in its own words.
-            return self.relay_query(message).await;
+            return self.relay(message).await;
         }
+        self.querying = true;
         // A simple Query ends the unnamed statement.
         self.statements.close(b'S', b"");
         if !statements.iter().all(ours) {
@@ -78,7 +87,7 @@ impl Session {
                 break;
             }
         }
-        self.on_sync(true).await
+        self.on_sync().await
     }
 
     /// One statement of a simple Query.
@@ -92,18 +101,30 @@ impl Session {
         };
         match prepared.class() {
             Class::Control(_) => return self.simple_control(prepared).await,
-            Class::Write(_) if self.membership.binding.is_some() => {
+            Class::Write(write)
+                if self.membership.binding.is_some()
+                    || self.guarding() && self.plain_target(&prepared.text[write.table.clone()]).await? =>
+            {
                 return self.write(prepared, &none, Asked::Query).await;
             }
             _ => {}
         }
-        let refused = matches!(prepared.class(), Class::Unsupported(_));
+        if let Class::Locking(Some(locking)) = prepared.class()
+            && (self.membership.binding.is_some() || self.plain_targets(&prepared.text, locking).await?)
+        {
+            return self.write(prepared, &none, Asked::Query).await;
+        }
+        if self.skipping {
+            return Ok(());
+        }
+        let refused =
+            matches!(prepared.class(), Class::Unsupported(_) | Class::Locking(None)) && !self.guarding();
         // What the server does not understand either it says itself.
         self.pipeline.close(b'S', QUERY);
         self.pipeline.parse(QUERY, &prepared.text, &[], Fate::DropUnlessError);
         if !refused {
             self.pipeline.bind(&none, Fate::DropUnlessError);
-            self.pipeline.describe("", Fate::DropNoData);
+            self.pipeline.describe("", if runs_first(prepared) { Fate::Withhold } else { Fate::DropNoData });
         }
         let mut frame = Vec::new();
         build::execute(&mut frame, "");
@@ -111,11 +132,19 @@ impl Session {
     }
 
     /// Outside a global transaction, but looked at: as it came.
-    pub(super) async fn relay_query(&mut self, message: &Message) -> Result<(), End> {
+    pub(super) async fn relay(&mut self, message: &Message) -> Result<(), End> {
         self.send().await?;
         self.hand_over().await?;
+        let pipelined = self.guard_is_up() && !self.block;
+        if message.tag == b'Q' {
+            self.statements.note(message.tag, message.body());
+            self.defines |= super::statements::may_define(message.body());
+            if super::guard::changes_names(message.body()) {
+                self.targets.forget();
+            }
+        }
         self.database.write(&message.frame).await?;
-        self.pending.sent(b'Q');
+        self.pending.sent(message.tag);
         while !self.pending.is_empty() || self.passing.1 > 0 || self.free.1 > 0 {
             if self.pending.copying() {
                 self.look_at_client()?;
@@ -123,8 +152,25 @@ impl Session {
             let event = duplex(&mut self.client, &mut self.database, self.free).await?;
             self.on_event(event)?;
         }
-        self.block = self.status != super::IDLE;
+        self.block = self.status != super::IDLE && !pipelined;
         Ok(())
+    }
+}
+
+/// Does the server run it to its end before it describes its rows? All but plain reads: errors come without a description.
+fn runs_first(prepared: &Prepared) -> bool {
+    let text = prepared.text.as_bytes();
+    let word = crate::wire::scan::first_word(text);
+    let is = |words: &[&[u8]]| words.iter().any(|w| word.eq_ignore_ascii_case(w));
+    let says = |word: &&[u8]| text.windows(word.len()).any(|w| w.eq_ignore_ascii_case(word));
+    match prepared.class() {
+        Class::Read => !is(&[b"SELECT", b"VALUES", b"TABLE", b"WITH", b""]),
+        // Functions may write in these; behind WITH stands a write, too.
+        Class::Counted(Counted::Plain) if is(&[b"WITH"]) => {
+            [&b"INSERT"[..], b"UPDATE", b"DELETE", b"MERGE"].iter().any(says)
+        }
+        Class::Counted(Counted::Plain) => !is(&[b"SELECT", b"VALUES", b"TABLE", b""]),
+        _ => true,
     }
 }
 

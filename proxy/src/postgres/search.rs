@@ -56,13 +56,13 @@ impl Ending<'_> {
         if isolation != "read committed" {
             let why = format!("at isolation level {isolation} they cannot be told from those of others");
             let name = entries.first().map_or_else(String::new, |e| e.name.clone());
-            return Err(SettleError::Unsupported(name, why));
+            return Err(SettleError::Unsearchable(name, why));
         }
         let mut questions = Vec::new();
         for (entry, table) in entries.iter().zip(&tables) {
             let Some(places) = backend.held(table).await.map_err(SettleError::Backend)? else {
                 let why = format!("over {HELD_LIMIT} of its rows are, or once were, locked");
-                return Err(SettleError::Unsupported(entry.name.clone(), why));
+                return Err(SettleError::Unsearchable(entry.name.clone(), why));
             };
             questions.push((not_seen(table), vec![places.at, places.by]));
         }
@@ -126,7 +126,7 @@ impl Ending<'_> {
 async fn written(backend: &Postgres, branch: &Branch) -> Result<Vec<Arc<Entry>>, SettleError> {
     let mut entries = Vec::new();
     for (oid, name) in branch.written.iter().filter(|(_, name)| branch.unseen.contains(*name)) {
-        let refused = |why: &str| SettleError::Unsupported(name.clone(), why.to_owned());
+        let refused = |why: &str| SettleError::Unsearchable(name.clone(), why.to_owned());
         let entry = backend.entry(*oid).await.map_err(SettleError::Backend)?;
         let entry = entry.ok_or_else(|| refused("it is gone"))?;
         protectable(&entry).map_err(|why| refused(&why))?;

@@ -1,10 +1,11 @@
 //! Prepared statements and portals, as the client named them.
 
+use super::guard::may_write;
 use crate::wire::{
     postgres::{Bind, Parse},
     scan::{first_word, mentions_atone},
 };
-use atone_undo_log::postgres::{Class, classify, classify_either_way, prepared_names};
+use atone_undo_log::postgres::{Class, classify, classify_either_way, prepared_names, prepares_read};
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     sync::{Arc, OnceLock},
@@ -55,6 +56,8 @@ pub(super) struct Statements {
     prepared: BTreeMap<Vec<u8>, Arc<Prepared>>,
     portals: BTreeMap<Vec<u8>, Portal>,
     order: VecDeque<Vec<u8>>,
+    /// Names that were prepared in SQL: were they reads, each time?
+    by_sql: BTreeMap<String, bool>,
     /// Names of statements that are ours to answer.
     controls: BTreeSet<Vec<u8>>,
     /// Writes as we re-spell them are prepared under names of ours, by the client's name.
@@ -83,6 +86,19 @@ impl Statements {
                 names.nth(1).is_some_and(|statement| self.controls.contains(statement))
             }
             _ => false,
+        }
+    }
+
+    /// May a message that would only be relayed write rows?
+    pub fn may_write(&self, tag: u8, body: &[u8]) -> bool {
+        match tag {
+            b'Q' => may_write(body.strip_suffix(&[0]).unwrap_or(body)),
+            b'P' => body.split(|b| *b == 0).nth(1).is_some_and(may_write),
+            _ => match body.split(|b| *b == 0).nth(1).map(|name| self.prepared.get(name)) {
+                Some(Some(prepared)) => may_write(prepared.text.as_bytes()),
+                Some(None) => self.forgetful,
+                None => false,
+            },
         }
     }
 
@@ -116,10 +132,15 @@ impl Statements {
 
     /// A text that may change how strings are read makes it unsure for good; a name that it prepares is not what we think.
     pub fn heard(&mut self, text: &[u8]) {
+        let text = text.strip_suffix(&[0]).unwrap_or(text);
         self.unsure |= text.windows(18).any(|w| w.eq_ignore_ascii_case(b"conforming_strings"));
         if text.windows(7).any(|w| w.eq_ignore_ascii_case(b"PREPARE")) {
             let Some(names) = prepared_names(text) else { return self.forget_all() };
+            let reads = prepares_read(text);
             for name in names {
+                // If it was prepared already, it stays what it was.
+                let known = self.by_sql.entry(name.clone()).or_insert(reads);
+                *known &= reads;
                 self.forgetful |= self.prepared.contains_key(name.as_bytes());
                 self.close(b'S', name.as_bytes());
             }
@@ -130,6 +151,7 @@ impl Statements {
     fn forget_all(&mut self) {
         self.forgetful = true;
         self.prepared.clear();
+        self.by_sql.clear();
         self.forget_own();
     }
 
@@ -163,6 +185,15 @@ impl Statements {
         }
         self.prepared.insert(name, prepared.clone());
         Some(prepared)
+    }
+
+    /// Does EXECUTE of this name surely read only?
+    pub fn reads(&self, name: &str) -> bool {
+        match (self.prepared.get(name.as_bytes()), self.by_sql.get(name)) {
+            (Some(prepared), None) => *prepared.class() == Class::Read,
+            (None, Some(reads)) => *reads && !self.forgetful,
+            _ => false,
+        }
     }
 
     /// The statement of this name.

@@ -9,17 +9,20 @@ use crate::wire::postgres::{Bind, build};
 
 impl Session {
     /// Sync, from the client or at the end of its Query: the implicit local transaction ends.
-    pub(super) async fn on_sync(&mut self, tell: bool) -> Result<(), End> {
+    pub(super) async fn on_sync(&mut self) -> Result<(), End> {
         if !self.skipping && !self.block && self.unaccounted() {
             self.check_counters().await?;
         }
         if !self.skipping && !self.block && self.expects_counts() {
-            if self.only_read() {
+            if self.only_read() && !self.guarding() {
                 // Proven and ended in one go.
                 self.ask_counters(Question::Proof);
-                return self.sync(tell).await;
+                return self.sync().await;
             }
-            self.fire_deferred();
+            // Outside a block some versions write a warning into their log.
+            if !self.guarding() || self.may_defer().await {
+                self.fire_deferred();
+            }
             self.ask_counters(Question::Counts);
         }
         self.send().await?;
@@ -27,11 +30,11 @@ impl Session {
         if !self.skipping && !self.block && written {
             return self.settle_at_sync().await;
         }
-        self.sync(tell).await
+        self.sync().await
     }
 
-    /// Sends the Sync; the client is told that we are ready, if it is to be.
-    pub(super) async fn sync(&mut self, tell: bool) -> Result<(), End> {
+    /// Sends the Sync, and tells the client that we are ready.
+    pub(super) async fn sync(&mut self) -> Result<(), End> {
         self.pipeline.sync(Fate::Drop);
         self.poisoned = false;
         let mut ran = self.pipeline.run(&mut self.database, &mut self.client, &mut self.answer).await?;
@@ -45,9 +48,8 @@ impl Session {
             ready = ran.ready;
         }
         self.after_sync(ready);
-        if tell {
-            build::ready(&mut self.answer, self.status);
-        }
+        build::ready(&mut self.answer, self.status);
+        self.querying = false;
         self.hand_over().await
     }
 

@@ -5,36 +5,37 @@
 //! client's COMMIT stands.
 
 use super::{
-    End, Failure, IDLE, OPEN, Session, failure, pipeline::Ask, rolling_back, statements::Prepared,
+    End, Failure, IDLE, OPEN, Session, failure, guard, pipeline::Ask, rolling_back, statements::Prepared,
     write::Asked,
 };
 use crate::wire::postgres::{
     Bind, Parse, build,
     message::{HEADER, Message, Reader, command_tag, parameter},
 };
-use atone_undo_log::{analyze::Unsupported, postgres::Class};
+use atone_undo_log::{
+    analyze::Unsupported,
+    postgres::{Class, Counted},
+};
 use std::{collections::VecDeque, sync::Arc};
 use tokio_util::sync::CancellationToken;
 
+/// A read whose locks cannot be told.
+const UNCLEAR: &str = "a read that locks rows (FOR UPDATE, FOR SHARE) of other things than plain tables in its own FROM, or by several \
+    such clauses,";
 /// A message inside a global transaction may not be larger.
-const MESSAGE_LIMIT: usize = 64 << 20;
+pub(super) const MESSAGE_LIMIT: usize = 64 << 20;
 /// Messages gathered are run when they are so many bytes, though the client goes on.
 const GATHER_LIMIT: usize = 4 << 20;
 
 impl Session {
     /// Serves the client message by message until it is in no global transaction and between local ones.
     pub(super) async fn attend(&mut self, stop: &CancellationToken) -> Result<(), End> {
-        if std::mem::take(&mut self.statements.lost) {
-            self.counters.forget_statement();
-            self.statements.forget_own();
-        }
         loop {
             let message = self.next_message(stop).await?;
             let Some(message) = message else { continue };
             let ends = matches!(message.tag, b'S' | b'Q' | b'F');
             self.on_message(message).await?;
-            if ends && self.membership.binding.is_none() && self.pipeline.is_empty() && self.branch.is_none()
-            {
+            if ends && self.membership.binding.is_none() && self.pipeline.is_empty() && !self.guard_is_up() {
                 return Ok(());
             }
         }
@@ -95,6 +96,7 @@ impl Session {
 
     /// Gives the client what waits for it.
     pub(super) async fn hand_over(&mut self) -> Result<(), End> {
+        self.complete = None;
         if !self.answer.is_empty() {
             let answer = std::mem::take(&mut self.answer);
             self.client.write(&answer).await?;
@@ -108,6 +110,10 @@ impl Session {
         }
         if self.skipping && !matches!(message.tag, b'S' | b'X') {
             return Ok(());
+        }
+        if std::mem::take(&mut self.statements.lost) {
+            self.counters.forget_statement();
+            self.statements.forget_own();
         }
         match message.tag {
             b'P' => self.on_parse(&message).await,
@@ -147,7 +153,7 @@ impl Session {
                 self.send().await?;
                 self.hand_over().await
             }
-            b'S' => self.on_sync(true).await,
+            b'S' => self.on_sync().await,
             b'Q' => self.on_query(&message).await,
             b'X' => {
                 self.database.write(&message.frame).await?;
@@ -155,10 +161,12 @@ impl Session {
             }
             // Rows of a COPY that failed: the server ignores them too.
             b'd' | b'c' | b'f' => Ok(()),
+            // In a pipeline behind a write it would end the local transaction.
+            b'F' if self.guarding() && (self.block || !self.guard_is_up()) => self.relay(&message).await,
             tag => {
                 let what = Unsupported(format!("message '{}' of the protocol", tag.escape_ascii()));
                 self.refuse(&Failure::unsupported(&what)).await?;
-                if tag == b'F' { self.on_sync(true).await } else { Ok(()) }
+                if tag == b'F' { self.on_sync().await } else { Ok(()) }
             }
         }
     }
@@ -198,7 +206,7 @@ impl Session {
                 let what = Unsupported("a portal whose statement the proxy has not seen".into());
                 return self.refuse(&Failure::unsupported(&what)).await;
             }
-            if bound {
+            if self.captures() {
                 // A cursor that was declared in SQL, a read or a plain write that was prepared there, or nothing.
                 self.begin_counting();
                 self.counters.rely();
@@ -210,21 +218,43 @@ impl Session {
             return self.execute_control(&prepared, &bind).await;
         }
         self.unsynced = true;
-        if !bound {
+        if !self.captures() {
             self.pipeline.pass(&message.frame, Ask::Execute);
             return Ok(());
         }
-        if matches!(prepared.class(), Class::Write(_)) {
-            let most = usize::try_from(most).unwrap_or(0);
-            if done {
-                return self.go_on(portal, most).await;
+        if let Class::Write(write) = prepared.class() {
+            if !bound && !self.plain_target(&prepared.text[write.table.clone()]).await? {
+                return self.counted(&Counted::Plain, &message.frame).await;
             }
-            if let Some(portal) = self.statements.portal(portal) {
-                portal.done = Some(VecDeque::new());
-            }
-            return self.write(&prepared, &bind, Asked::Execute { most }).await;
+            return self.run_portal(portal, &prepared, &bind, (most, done)).await;
+        }
+        if let Class::Locking(Some(locking)) = prepared.class()
+            && (bound || self.plain_targets(&prepared.text, locking).await?)
+        {
+            return self.run_portal(portal, &prepared, &bind, (most, done)).await;
         }
         self.statement(&prepared, &message.frame).await
+    }
+
+    /// A write, or a read that locks rows, whose rows are captured; or more of its rows.
+    async fn run_portal(
+        &mut self,
+        portal: &[u8],
+        prepared: &Arc<Prepared>,
+        bind: &Bind,
+        (most, done): (i32, bool),
+    ) -> Result<(), End> {
+        if self.skipping {
+            return Ok(());
+        }
+        let most = usize::try_from(most).unwrap_or(0);
+        if done {
+            return self.go_on(portal, most).await;
+        }
+        if let Some(portal) = self.statements.portal(portal) {
+            portal.done = Some(VecDeque::new());
+        }
+        self.write(prepared, bind, Asked::Execute { most }).await
     }
 
     /// More rows of a write that has run.
@@ -257,10 +287,18 @@ impl Session {
         match prepared.class() {
             Class::Empty => self.pipeline.pass(frame, Ask::Execute),
             Class::Read => {
-                self.begin_counting();
+                if !self.guarding() {
+                    self.begin_counting();
+                }
                 self.pipeline.pass(frame, Ask::Execute);
             }
+            // Outside, rows that cannot be told are not looked at.
+            Class::Locking(_) if self.guarding() => self.pipeline.pass(frame, Ask::Execute),
+            Class::Locking(_) => {
+                return self.refuse(&Failure::unsupported(&Unsupported(UNCLEAR.into()))).await;
+            }
             Class::Session => {
+                self.targets.forget();
                 self.pipeline.pass(frame, Ask::Execute);
                 if prepared.text.to_ascii_uppercase().contains("DEALLOCATE") {
                     self.send().await?;
@@ -340,9 +378,16 @@ impl Session {
                 }
             }
             Class::Counted(how) => return self.counted(how, frame).await,
+            Class::Unsupported(_)
+                if self.guarding() && self.guard_is_up() && guard::prepares_transaction(&prepared.text) =>
+            {
+                return self.commit(frame, false).await;
+            }
+            Class::Unsupported(_) if self.guarding() => self.unread(&prepared.text, frame),
             Class::Unsupported(what) => return self.refuse(&Failure::unsupported(what)).await,
-            // Seen to by the callers.
-            Class::Write(_) | Class::Control(_) => {}
+            // One that cannot be captured, outside a global transaction; others are seen to by the callers.
+            Class::Write(_) => return self.counted(&Counted::Plain, frame).await,
+            Class::Control(_) => {}
         }
         Ok(())
     }

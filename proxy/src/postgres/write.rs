@@ -14,7 +14,10 @@ use atone_undo_log::{
     capture::Captured,
     postgres::{Class, Verb, Write},
 };
-use std::{collections::BTreeSet, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 /// undefined_column
 const UNDEFINED_COLUMN: &str = "42703";
@@ -57,9 +60,14 @@ impl Running {
 impl Session {
     /// RETURNING tells what a row was before, from PostgreSQL 18 on.
     fn tells_old(&self) -> bool {
+        self.major() >= 18
+    }
+
+    /// The server's version.
+    pub(super) fn major(&self) -> u32 {
         let version = self.parameters.get("server_version").map_or("", String::as_str);
         let major = version.split(|c: char| !c.is_ascii_digit()).next().unwrap_or_default();
-        major.parse().is_ok_and(|major: u32| major >= 18)
+        major.parse().unwrap_or(0)
     }
 
     /// A name for a statement or portal of ours that no other has or had.
@@ -78,18 +86,26 @@ impl Session {
         if let Some(why) = self.ended.clone() {
             return self.refuse(&why).await;
         }
-        let Class::Write(write) = prepared.class() else { return Ok(()) };
-        if self.parameters.get("client_encoding").is_some_and(|e| e != "UTF8") {
+        let (returns, reads) = match prepared.class() {
+            Class::Write(write) => (write.returning, 0),
+            Class::Locking(Some(locking)) => (true, locking.tables.len()),
+            _ => return Ok(()),
+        };
+        let bound = self.membership.binding.is_some();
+        if bound && self.parameters.get("client_encoding").is_some_and(|e| e != "UTF8") {
             let what = "a session whose client_encoding is not UTF8".into();
             return self.refuse(&Failure::unsupported(&Unsupported(what))).await;
         }
-        self.begin_counting();
+        if bound || reads == 0 {
+            self.begin_counting();
+        }
         let name = self.own_name();
         let mut results = bind.results.clone();
         if results.len() > 1 {
             // One format per column of the client's; ours are text in any format.
-            results.extend([0; super::pipeline::OURS]);
+            results.extend(vec![0; super::pipeline::OURS * reads.max(1)]);
         }
+        self.pipeline.most = self.guarding().then_some(self.resource.max_rows);
         for stale in self.statements.stale() {
             self.pipeline.close(b'S', &stale);
         }
@@ -107,7 +123,18 @@ impl Session {
         }
         if new {
             // What the server says of our re-spelling of the client's statement is for the client.
-            let sql = write.with_returning(&prepared.text, self.tells_old());
+            let sql = match prepared.class() {
+                Class::Locking(Some(locking)) => {
+                    if simple {
+                        // Our columns are not at its end: of its errors it tells itself, with their places.
+                        self.pipeline.parse(QUERY, &prepared.text, &[], Fate::DropUnlessError);
+                        self.pipeline.close(b'S', QUERY);
+                    }
+                    locking.with_rows(&prepared.text)
+                }
+                Class::Write(write) => write.with_returning(&prepared.text, self.tells_old()),
+                _ => prepared.text.clone(),
+            };
             self.pipeline.parse(&statement, &sql, &prepared.types, Fate::DropUnlessError);
         }
         let own = Bind {
@@ -120,10 +147,10 @@ impl Session {
         let number = self.writes.len();
         let most = match asked {
             // Without rows for the client it runs to its end at once.
-            Asked::Execute { most } if write.returning => most,
+            Asked::Execute { most } if returns => most,
             Asked::Execute { .. } | Asked::Query => 0,
         };
-        let capture = Fate::Capture { write: number, most };
+        let capture = Fate::Capture { write: number, most, reads };
         if asked == Asked::Query {
             self.pipeline.describe(&name, capture.clone());
         }
@@ -140,8 +167,13 @@ impl Session {
 
     /// Takes in what came of running: errors, rows of writes, counts.
     pub(super) async fn absorb(&mut self, ran: Ran) -> Result<(), End> {
-        let Ran { kept, seen, writes, error, last_complete, parameters, mut rest, refused, .. } = ran;
+        let Ran { kept, seen, flood, writes, error, last_complete, parameters, mut rest, refused, .. } = ran;
         self.refused |= refused;
+        self.complete = last_complete.or(self.complete);
+        if let (Some((error, true)), true, Some(at)) = (&error, self.querying && refused, self.complete) {
+            self.answer.truncate(at);
+            self.answer.extend(&error.frame);
+        }
         for (number, running) in self.writes.iter().enumerate() {
             let portal = self.statements.portal(&running.portal);
             if let (Some(rest), Some(portal)) = (rest.remove(&number), portal) {
@@ -161,7 +193,7 @@ impl Session {
                 None => return self.uncountable().await,
             }
         }
-        if let Err((at, failure)) = self.take_in(&writes, seen).await {
+        if let Err((at, failure)) = self.take_in(&writes, seen, flood).await {
             self.answer.truncate(at);
             self.answer.extend(failure.message("ERROR"));
             if error.is_some() {
@@ -175,7 +207,8 @@ impl Session {
         if let Some((error, own)) = error {
             let fault = crate::wire::postgres::Fault::read(error.body());
             if own && fault.state == UNDEFINED_COLUMN && fault.message.contains("tableoid") {
-                let what = "a write to something other than a table (a view, most likely)";
+                let what =
+                    "a write to, or a read FOR UPDATE of, something other than a table (a view, most likely)";
                 self.answer.truncate(self.answer.len().saturating_sub(error.frame.len()));
                 self.answer.extend(Failure::unsupported(&Unsupported(what.into())).message("ERROR"));
             }
@@ -239,6 +272,7 @@ impl Session {
         &mut self,
         writes: &[(usize, usize, u64)],
         seen: Vec<Seen>,
+        mut flood: BTreeMap<usize, BTreeMap<u32, u64>>,
     ) -> Result<(), (usize, Failure)> {
         let mut seen = seen.into_iter().peekable();
         for (number, at, counted) in writes {
@@ -248,9 +282,16 @@ impl Session {
             }
             let Some(running) = self.writes.get(*number) else { continue };
             let statement = running.statement.clone();
+            if let Class::Locking(Some(locking)) = statement.class() {
+                let flood = flood.remove(number).unwrap_or_default();
+                self.locked_rows(locking, &rows, &flood).await.map_err(|failure| (*at, failure))?;
+                continue;
+            }
             let Some(write) = running.write() else { continue };
             let verb = (write.verb, write.assigned.clone());
-            if rows.len() as u64 != *counted {
+            if let Some(flood) = flood.remove(number) {
+                self.guard_flood(&flood).await.map_err(|failure| (*at, failure))?;
+            } else if rows.len() as u64 != *counted {
                 let what = format!("{} rows were told of {counted} that were written", rows.len());
                 return Err((*at, Failure::internal(&what)));
             }
@@ -265,6 +306,9 @@ impl Session {
         (verb, assigned): (Verb, Vec<String>),
         rows: Vec<Seen>,
     ) -> Result<(), Failure> {
+        if self.guarding() {
+            return self.guard_rows((verb, &assigned), &rows).await;
+        }
         let Some(meant) = rows.first().map(|r| r.meant) else { return Ok(()) };
         let resource = self.resource.clone();
         let Some(backend) = resource.backend.postgres() else { return Ok(()) };

@@ -266,7 +266,9 @@ impl Session {
             SettleError::Changed(table) => {
                 Failure::dead(&format!("table {table} has got a trigger or foreign key meanwhile"))
             }
-            SettleError::Unsupported(table, why) => Failure::table(&table, &why),
+            SettleError::Unsupported(table, why) | SettleError::Unsearchable(table, why) => {
+                Failure::table(&table, &why)
+            }
             SettleError::Backend(error) => Failure::backend(&error),
             SettleError::TooLarge => {
                 Failure::too_large("the local transaction changed more than may be held; it was rolled back")

@@ -432,7 +432,9 @@ pub(super) fn stopped_by_settle(error: branch::SettleError) -> End2 {
         SettleError::Malformed(what) => Stopped::Dead(Failure::dead(what)).into(),
         SettleError::Elsewhere => Stopped::Dead(Failure::elsewhere()).into(),
         SettleError::Backend(error) => Stopped::Dead(Failure::backend(&error)).into(),
-        SettleError::Unsupported(table, why) => Stopped::Dead(Failure::table(&table, &why)).into(),
+        SettleError::Unsupported(table, why) | SettleError::Unsearchable(table, why) => {
+            Stopped::Dead(Failure::table(&table, &why)).into()
+        }
         SettleError::Changed(_) => Stopped::Dead(Failure::dead("its table changed")).into(),
         SettleError::Call(_) | SettleError::Lost | SettleError::LostUncommitted | SettleError::InDoubt => {
             End2::End(End::Broken(std::io::ErrorKind::UnexpectedEof.into()))

@@ -40,12 +40,12 @@ impl Checks {
 
     /// Waits for a key that another transaction holds. Fails at once when that one is being rolled back: its undo may need
     /// row locks of the asker's.
-    pub fn join(&mut self, lock: Lock, holder: Holder<'_>) -> Result<Waiting, Refusal> {
+    pub fn join(&mut self, lock: Lock, holder: Holder<'_>) -> Result<Waiting, Box<Refusal>> {
         let turn = Arc::new(Turn::default());
         match holder(&lock) {
             None => turn.call(),
             Some((who, status)) if status != TxStatus::Active || self.count >= MAX_WAITERS => {
-                return Err(conflict(&lock, who, status));
+                return Err(Box::new(conflict(&lock, who, status)));
             }
             Some(_) => {}
         }

@@ -232,19 +232,19 @@ impl Leader {
                 let Some((lock, who)) = obstacle(state, &check) else { return Ok(None) };
                 if check.wait.is_zero() || Instant::now() >= deadline {
                     let status = state.transaction(who).map_or(TxStatus::Active, Transaction::status);
-                    return Err(conflict(&lock, who, status));
+                    return Err(Box::new(conflict(&lock, who, status)));
                 }
                 memory.checks.join(lock, &holder(state)).map(Some)
             });
             let standing = match joined {
                 Ok(None) => return Answer::Done,
                 Ok(Some(waiting)) => Standing { leader: Arc::clone(self), waiting },
-                Err(refusal) => return Answer::Refused(refusal),
+                Err(refusal) => return Answer::Refused(*refusal),
             };
-            match tokio::time::timeout_at(deadline, standing.waiting.turn.called()).await {
-                Ok(Some(refusal)) => return Answer::Refused(refusal),
-                // Free, or the time is up: looked at once more.
-                Ok(None) | Err(_) => {}
+            // Otherwise it is free, or the time is up: looked at once more.
+            if let Ok(Some(refusal)) = tokio::time::timeout_at(deadline, standing.waiting.turn.called()).await
+            {
+                return Answer::Refused(refusal);
             }
         }
     }

@@ -155,8 +155,22 @@ impl Raw {
         Ok(answers)
     }
 
-    /// The single value of the single row that a statement answers, or the server's error as a failure.
+    /// The single value of the single row that a statement answers, or the server's error as a failure. A rollback of the
+    /// session's own is asked about until it is over, however busy the machine is.
     pub async fn one(&mut self, sql: &str) -> Result<String> {
+        if sql != "SELECT atone_rollback()" {
+            return self.value(sql).await;
+        }
+        let xid = self.value("SELECT atone_xid()").await.unwrap_or_default();
+        let mut answer = self.value(sql).await?;
+        let deadline = wait::Deadline::new();
+        while answer == "rolling_back" && !deadline.is_over() {
+            answer = self.value(&format!("SELECT atone_rollback('{xid}')")).await?;
+        }
+        Ok(answer)
+    }
+
+    async fn value(&mut self, sql: &str) -> Result<String> {
         let answers = self.query(sql).await?;
         let row = answers.iter().find(|answer| answer.kind == b'D');
         let value = row.and_then(|row| row.texts().into_iter().next());

@@ -114,7 +114,7 @@ fn serve(
         "unix_socket_directories=",
         "dynamic_shared_memory_type=mmap",
         "shared_buffers=32MB",
-        "max_connections=200",
+        "max_connections=400",
         "max_prepared_transactions=0",
         "wal_level=replica",
         "max_wal_senders=4",

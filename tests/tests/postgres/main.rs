@@ -4,6 +4,7 @@
 
 mod battery;
 mod battery_extended;
+mod battery_local;
 mod battery_simple;
 mod case;
 mod conflict;
@@ -12,6 +13,9 @@ mod dirty;
 mod honest;
 mod keys;
 mod local;
+mod local_writes;
+mod locking_reads;
+mod mixed;
 mod names;
 mod prepared;
 mod reads;

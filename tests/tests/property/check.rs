@@ -1,9 +1,10 @@
 //! Runs one case.
 //!
-//! Three schemas have the same rows. In the first the script is run in a global transaction that is rolled back: it must
+//! Five schemas have the same rows. In the first the script is run in a global transaction that is rolled back: it must
 //! be as it was before. In the second it is run in one that commits, in the third without the proxy: both must answer the same and be
 //! the same. A statement that the proxy refused is left out without it, and what the refusal did to the local
-//! transaction is done there by hand.
+//! transaction is done there by hand. In the last two it is run outside any global transaction, through the proxy and without: nobody
+//! may be able to tell which was which.
 
 use crate::case::{Case, Finding};
 use crate::session::{Answer, Session, Told};
@@ -24,12 +25,16 @@ pub struct Checked {
 pub async fn check(case: &Case) -> Result<Checked, Finding> {
     let stage = Stage::shared();
     let mut schemas = Vec::new();
-    for _ in 0..3 {
+    for _ in 0..5 {
         schemas.push(stage.schema(case).await?);
     }
     let mut checked = Checked { tally: Tally::default(), xids: Vec::new() };
     let found = match undone(case, &schemas[0], &mut checked).await {
         Ok(()) => committed(case, &schemas[1], &schemas[2], &mut checked).await,
+        Err(finding) => Err(finding),
+    };
+    let found = match found {
+        Ok(()) => outside(case, &schemas[3], &schemas[4]).await,
         Err(finding) => Err(finding),
     };
     stage.remove(case.kind, &schemas).await?;
@@ -129,6 +134,35 @@ async fn direct(case: &Case, twin: &str, script: &[Statement], told: &[Told]) ->
     }
     direct.run(&Statement::plain("control", "ROLLBACK")).await?;
     Ok(log)
+}
+
+/// Outside any global transaction, through the proxy and without.
+async fn outside(case: &Case, schema: &str, twin: &str) -> Result<(), Finding> {
+    let stage = Stage::shared();
+    let mut app = Session::open(case.kind, schema, &case.settings, true).await?;
+    let mut direct = Session::open(case.kind, twin, &case.settings, false).await?;
+    let mut log = String::new();
+    for statement in &case.steady() {
+        let told = app.run(statement).await?.without(schema);
+        let right = direct.run(statement).await?.without(twin);
+        log += &format!("  {}\n    {told:?}\n", statement.text());
+        if told != right {
+            let text = format!("{log}    without the proxy:\n    {right:?}");
+            return Err(Finding::new("another answer outside a global transaction", text));
+        }
+    }
+    for session in [&mut app, &mut direct] {
+        session.run(&Statement::plain("control", "ROLLBACK")).await?;
+    }
+    let (left, right) = (stage.dump(case.kind, schema).await?, stage.dump(case.kind, twin).await?);
+    same(
+        "something else is left outside a global transaction",
+        "without the proxy",
+        &right,
+        "through it",
+        &left,
+        &log,
+    )
 }
 
 /// What has the effect of a refusal.

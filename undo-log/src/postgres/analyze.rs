@@ -4,6 +4,7 @@
 //! rows say whether anything else was.
 
 use super::lexer::tokens;
+use super::locking::{Locking, Locks};
 use crate::{
     analyze::{Control, Unsupported},
     sql::{Kind, Token},
@@ -17,6 +18,8 @@ pub enum Class {
     Empty,
     /// Reads; if a function writes all the same, the server's counters tell.
     Read,
+    /// Reads, and locks the rows it returns; None: which rows these are is not sure.
+    Locking(Option<Locking>),
     /// Changes settings, cursors or names of the session, and takes no snapshot.
     Session,
     /// INSERT, UPDATE or DELETE.
@@ -155,26 +158,6 @@ pub fn split(sql: &[u8], standard: bool) -> Result<Vec<Range<usize>>, Unsupporte
 
 const COUNTED: Class = Class::Counted(Counted::Plain);
 
-/// The names that a text may prepare in SQL, whatever stands around them; None: it may be any name.
-pub fn prepared_names(sql: &[u8]) -> Option<Vec<String>> {
-    let mut names = Vec::new();
-    for standard in [true, false] {
-        // What cannot be cut the server does not run.
-        let all = tokens(sql, standard).unwrap_or_default();
-        let words = Words { sql, tokens: &all };
-        let kind = |at: usize| all.get(at).map(|token| token.kind);
-        for at in 0..all.len() {
-            if words.is(at, "PREPARE") && matches!(kind(at + 1), Some(Kind::Word | Kind::Quoted)) {
-                names.push(words.name(at + 1)?);
-            }
-            if words.is(at, "DO") && (kind(at + 1) == Some(Kind::String) || words.is(at + 1, "LANGUAGE")) {
-                return None;
-            }
-        }
-    }
-    Some(names)
-}
-
 fn unsupported(what: impl Into<String>) -> Class {
     Class::Unsupported(Unsupported::new(what))
 }
@@ -241,7 +224,11 @@ impl Words<'_> {
         }
         let verb = String::from_utf8_lossy(self.tokens[first].text(self.sql)).to_ascii_uppercase();
         match verb.as_str() {
-            "SELECT" | "TABLE" | "VALUES" => self.counted_if_it_may_call(self.read()),
+            "SELECT" | "TABLE" | "VALUES" => match (self.read(), self.locks()) {
+                (Class::Read, Locks::Of(locking)) => Class::Locking(Some(locking)),
+                (Class::Read, Locks::Unclear) => Class::Locking(None),
+                (class, _) => self.counted_if_it_may_call(class),
+            },
             "SHOW" | "FETCH" | "MOVE" | "CLOSE" => Class::Read,
             // Its query is run, with all that its functions write, while the transaction commits.
             "DECLARE" if self.has("HOLD") && !self.has("WITHOUT") => unsupported("DECLARE … WITH HOLD"),

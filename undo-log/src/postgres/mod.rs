@@ -10,14 +10,18 @@ mod control;
 mod form;
 mod functions;
 mod lexer;
+mod locking;
+mod prepare;
 pub mod search;
 mod table;
 #[cfg(test)]
 mod tests;
 
-pub use analyze::{Class, Counted, Verb, Write, classify, classify_either_way, prepared_names, split};
+pub use analyze::{Class, Counted, Verb, Write, classify, classify_either_way, split};
 pub use binary::{record, record_values};
 pub use form::Form;
 pub use lexer::{tokens, word_bytes};
+pub use locking::Locking;
+pub use prepare::{prepared_names, prepares_read};
 pub(crate) use table::target;
 pub use table::{Field, Layout, before_images, quote};

@@ -1,8 +1,9 @@
 //! What statements are taken for; equal keys have one form; reading is total.
 
 use super::{
-    analyze::{Class, Counted, Verb, classify, classify_either_way, prepared_names, split},
+    analyze::{Class, Counted, Verb, classify, classify_either_way, split},
     binary::{float, numeric, record},
+    prepare::{prepared_names, prepares_read},
 };
 use crate::analyze::{Argument, Control};
 use proptest::prelude::*;
@@ -250,5 +251,23 @@ proptest! {
     fn reading_is_total(sql in "\\PC{0,80}", bytes in prop::collection::vec(any::<u8>(), 0..80), standard: bool) {
         let _ = (classify(sql.as_bytes(), standard), classify(&bytes, standard), split(&bytes, standard));
         let _ = (record(&bytes), numeric(&bytes), float(&bytes));
+    }
+}
+
+#[test]
+fn what_is_prepared_in_sql_reads_or_may_write() {
+    for sql in
+        ["PREPARE p AS SELECT 1", "prepare p (int, text) as select $1 AS a", "PREPARE \"as\" AS TABLE t"]
+    {
+        assert!(prepares_read(sql.as_bytes()), "{sql}");
+    }
+    for sql in [
+        "PREPARE p AS UPDATE t SET v = 1",
+        "PREPARE p AS WITH x AS (DELETE FROM t RETURNING *) SELECT * FROM x",
+        "SELECT 1; PREPARE p AS SELECT 1",
+        "PREPARE p AS SELECT 1; PREPARE q AS DELETE FROM t",
+        "PREPARE p",
+    ] {
+        assert!(!prepares_read(sql.as_bytes()), "{sql}");
     }
 }

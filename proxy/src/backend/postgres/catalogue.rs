@@ -3,7 +3,7 @@
 use crate::backend::Entry;
 use dashmap::DashMap;
 use std::{
-    sync::Arc,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -15,22 +15,39 @@ const CAPACITY: usize = 10_000;
 
 /// The cache.
 #[derive(Default)]
-pub(super) struct Catalogue(DashMap<u32, (Instant, Option<Arc<Entry>>)>);
+pub(super) struct Catalogue {
+    tables: DashMap<u32, (Instant, Option<Arc<Entry>>)>,
+    /// Are there triggers that may be deferred?
+    deferrable: Mutex<Option<(Instant, bool)>>,
+}
 
 impl Catalogue {
     pub fn recent(&self, oid: u32) -> Option<Option<Arc<Entry>>> {
-        let known = self.0.get(&oid)?;
+        let known = self.tables.get(&oid)?;
         (known.0.elapsed() < FRESH).then(|| known.1.clone())
     }
 
     pub fn remember(&self, oid: u32, asked: Instant, entry: Option<Arc<Entry>>) {
-        if self.0.len() >= CAPACITY {
-            self.0.clear();
+        if self.tables.len() >= CAPACITY {
+            self.tables.clear();
         }
-        self.0.insert(oid, (asked, entry));
+        self.tables.insert(oid, (asked, entry));
     }
 
     pub fn forget(&self) {
-        self.0.clear();
+        self.tables.clear();
+        *self.deferrable() = None;
+    }
+
+    pub fn recently_deferrable(&self) -> Option<bool> {
+        self.deferrable().filter(|(asked, _)| asked.elapsed() < FRESH).map(|(_, some)| some)
+    }
+
+    pub fn remember_deferrable(&self, asked: Instant, some: bool) {
+        *self.deferrable() = Some((asked, some));
+    }
+
+    fn deferrable(&self) -> MutexGuard<'_, Option<(Instant, bool)>> {
+        self.deferrable.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

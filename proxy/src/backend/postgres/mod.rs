@@ -90,6 +90,19 @@ impl Postgres {
         Ok(entry)
     }
 
+    /// Are there triggers or constraints in the database that a local transaction may defer? As it was a second ago at most.
+    pub async fn defers(&self) -> Result<bool, BackendError> {
+        if let Some(known) = self.catalogue.recently_deferrable() {
+            return Ok(known);
+        }
+        let (mut session, _) = self.question().await?;
+        let asked = std::time::Instant::now();
+        let some = "SELECT FROM pg_catalog.pg_trigger WHERE tgdeferrable LIMIT 1";
+        let some = !session.query(some, &[]).await?.is_empty();
+        self.catalogue.remember_deferrable(asked, some);
+        Ok(some)
+    }
+
     /// The rows with these rows' keys as they were last committed, without locking them; those that are not there are
     /// missing. While a local transaction holds their row locks that is how they were before it.
     pub async fn before_images(

@@ -83,6 +83,8 @@ pub fn sections() -> Vec<Section> {
             vec![
                 row("SELECT", "SELECT * FROM t JOIN acc USING (id)"),
                 row("SELECT … FOR UPDATE", "SELECT * FROM t FOR UPDATE"),
+                row("SELECT … FOR UPDATE of one of two tables", "SELECT * FROM t a JOIN t b USING (id) FOR UPDATE OF a"),
+                row("SELECT … FOR UPDATE of a subquery", "SELECT * FROM (SELECT * FROM t) x FOR UPDATE"),
                 row("WITH RECURSIVE", "WITH RECURSIVE r (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM r WHERE n < 5) SELECT * FROM r"),
                 row("VALUES, TABLE", "(VALUES (1)) UNION ALL (SELECT id FROM t)"),
                 row("through a foreign table", "SELECT * FROM far").on("CREATE FOREIGN TABLE far (id int, name text, v int) SERVER loopback OPTIONS (schema_name '{schema}', table_name 't')"),

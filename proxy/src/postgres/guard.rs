@@ -1,0 +1,452 @@
+//! Local transactions outside global ones that write: before they commit, the coordinator is asked whether somebody holds a
+//! global lock on a row of theirs, while they hold its row lock in the database. So nobody can come to hold one afterwards.
+//!
+//! Their writes are captured as those of a branch are, but only keys are kept, and nothing is registered. What cannot be
+//! captured is never refused here: then no key of the table may be locked, or the keys are looked for (`search`).
+
+use super::{
+    End, Failure, Session,
+    counters::Unseen,
+    local::{Ending, Unsettled, told},
+    pipeline::{Fate, Pipeline, Seen},
+    statements::Prepared,
+};
+use crate::{
+    backend::Entry,
+    branch::{AfterImages, Branch, Committing, Local, SettleError, lock_keys},
+    wire::{postgres::Bind, scan::first_word},
+};
+use atone_protocol::{CallError, Check, LockKey};
+use atone_undo_log::{
+    capture::{Captured, Row},
+    postgres::{Class, Counted, Locking, Verb, classify},
+};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+/// Tables of the catalogue have smaller numbers.
+const FIRST_OF_USERS: u32 = 16_384;
+/// What is known of a name in a session is asked for again after this.
+const FRESH: Duration = Duration::from_secs(5);
+/// Names known at once.
+const NAMES: usize = 1000;
+
+/// First words of texts that write no rows, alone.
+const READS: [&[u8]; 24] = [
+    b"SELECT",
+    b"SHOW",
+    b"VALUES",
+    b"TABLE",
+    b"BEGIN",
+    b"START",
+    b"COMMIT",
+    b"END",
+    b"ROLLBACK",
+    b"ABORT",
+    b"SAVEPOINT",
+    b"RELEASE",
+    b"SET",
+    b"RESET",
+    b"FETCH",
+    b"MOVE",
+    b"CLOSE",
+    b"DEALLOCATE",
+    b"LISTEN",
+    b"UNLISTEN",
+    b"NOTIFY",
+    b"DISCARD",
+    b"VACUUM",
+    b"CHECKPOINT",
+];
+
+/// First words of texts of which the counts tell what they wrote, where our reading does not.
+const WRITES: [&str; 8] = ["WITH", "INSERT", "UPDATE", "DELETE", "MERGE", "SELECT", "EXPLAIN", "DECLARE"];
+
+/// May a text that is only relayed write rows? Yes, where its first word does not say no.
+pub(super) fn may_write(text: &[u8]) -> bool {
+    let word = first_word(text);
+    if !READS.iter().any(|read| word.eq_ignore_ascii_case(read)) {
+        return !text.trim_ascii().is_empty();
+    }
+    let end = text.iter().rposition(|b| !b.is_ascii_whitespace() && *b != b';').map_or(0, |at| at + 1);
+    text[..end].contains(&b';') || may_lock(text) || may_call(text)
+}
+
+/// Calls of functions that are not surely the server's own: the counts tell whether they write.
+fn may_call(text: &[u8]) -> bool {
+    text.contains(&b'(') && classify(text, true) == Class::Counted(Counted::Plain)
+}
+
+/// FOR, and what may follow it where rows are locked.
+fn may_lock(text: &[u8]) -> bool {
+    let follows = |rest: &[u8]| {
+        let rest = rest.trim_ascii_start();
+        let words = [&b"UPDATE"[..], b"SHARE", b"NO", b"KEY", b"/*", b"--"];
+        words.iter().any(|word| rest.get(..word.len()).is_some_and(|r| r.eq_ignore_ascii_case(word)))
+    };
+    let mut windows = text.windows(3).enumerate();
+    windows.any(|(at, word)| word.eq_ignore_ascii_case(b"FOR") && follows(&text[at + 3..]))
+}
+
+/// A text that our reading does not understand: do the counts tell what it wrote?
+fn counts(text: &str) -> bool {
+    let word = String::from_utf8_lossy(first_word(text.as_bytes())).to_ascii_uppercase();
+    WRITES.contains(&word.as_str())
+}
+
+/// PREPARE TRANSACTION, the only PREPARE that is not understood. A transaction that is prepared keeps its row locks.
+pub(super) fn prepares_transaction(text: &str) -> bool {
+    first_word(text.as_bytes()).eq_ignore_ascii_case(b"PREPARE")
+}
+
+/// May a text (behind the name of a Parse, or alone) that is only relayed change what names mean?
+pub(super) fn changes_names(body: &[u8]) -> bool {
+    let words = [&b"SET"[..], b"RESET", b"DISCARD", b"CREATE", b"ALTER", b"DROP", b"GRANT", b"REVOKE"];
+    let by_word = |text: &[u8]| words.iter().any(|word| first_word(text).eq_ignore_ascii_case(word));
+    body.splitn(3, |b| *b == 0).any(by_word)
+        || body.windows(10).any(|w| w.eq_ignore_ascii_case(b"set_config"))
+}
+
+/// What a session knows of the names it writes to.
+#[derive(Default)]
+pub(super) struct Targets {
+    known: BTreeMap<String, (bool, Instant)>,
+}
+
+impl Targets {
+    /// A statement may have changed what names mean, or what may be done with them.
+    pub fn forget(&mut self) {
+        self.known.clear();
+    }
+
+    fn get(&self, name: &str) -> Option<bool> {
+        self.known.get(name).filter(|(_, at)| at.elapsed() < FRESH).map(|(plain, _)| *plain)
+    }
+
+    fn learn(&mut self, name: String, plain: bool) {
+        if self.known.len() >= NAMES {
+            self.known.clear();
+        }
+        self.known.insert(name, (plain, Instant::now()));
+    }
+}
+
+/// Is it a table of which this session may have the rows it wrote returned to it, with nothing else happening?
+const IS_PLAIN: &str = "SELECT (c.relkind IN ('r', 'p') AND c.relpersistence <> 't' AND NOT c.relhasrules \
+    AND NOT pg_catalog.row_security_active(c.oid) AND pg_catalog.has_table_privilege(c.oid, 'SELECT') \
+    AND NOT EXISTS (SELECT FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_type t ON t.oid = a.atttypid \
+    WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped AND t.typsend = 0))::pg_catalog.text \
+    FROM pg_catalog.pg_class c WHERE c.oid = pg_catalog.to_regclass($1)";
+
+impl Session {
+    /// In no global transaction, and what it writes is checked.
+    pub(super) fn guarding(&self) -> bool {
+        self.guards && self.membership.binding.is_none()
+    }
+
+    /// Writes are captured, for whatever end.
+    pub(super) fn captures(&self) -> bool {
+        self.guards || self.membership.binding.is_some()
+    }
+
+    /// A local transaction that is guarded has written, or may have.
+    pub(super) fn guard_is_up(&self) -> bool {
+        self.branch.is_some() || self.counters.relied_on() || !self.writes.is_empty()
+    }
+
+    /// Must a simple Query of these statements be run by us? Otherwise it is passed on as it came.
+    pub(super) fn guard_concerns(&self, statements: &[Arc<Prepared>]) -> bool {
+        let up = self.guard_is_up();
+        if up && !self.block {
+            // It ends the implicit local transaction of the pipeline that it stands in; not so a read from 18 on.
+            let read = matches!(statements, [one] if *one.class() == Class::Read);
+            return !(read && self.major() >= 18);
+        }
+        let one = |p: &Arc<Prepared>| match p.class() {
+            Class::Write(_) | Class::Locking(Some(_)) => true,
+            Class::Counted(Counted::Execute(name)) if self.statements.reads(name) => {
+                up && statements.len() > 1
+            }
+            Class::Counted(Counted::Procedure) => up || self.block || statements.len() > 1,
+            Class::Counted(_) => true,
+            Class::Unsupported(_) => {
+                counts(&p.text) || up && (statements.len() > 1 || prepares_transaction(&p.text))
+            }
+            Class::Locking(None)
+            | Class::Empty
+            | Class::Read
+            | Class::Session
+            | Class::Begin
+            | Class::Control(_) => up && statements.len() > 1,
+            Class::ResetAll | Class::DiscardAll => up,
+            Class::Commit { .. }
+            | Class::Rollback { .. }
+            | Class::Savepoint(_)
+            | Class::RollbackTo(_)
+            | Class::Release(_) => up,
+        };
+        statements.iter().any(one)
+    }
+
+    /// Can this write be captured as it is? Otherwise only counts tell of it. Asked of the server once per name and a while.
+    pub(super) async fn plain_target(&mut self, name: &str) -> Result<bool, End> {
+        let encoded = self.parameters.get("client_encoding").is_some_and(|e| e != "UTF8");
+        if encoded || self.failed() || name.matches('.').count() > 1 {
+            return Ok(false);
+        }
+        if let Some(plain) = self.targets.get(name) {
+            return Ok(plain);
+        }
+        self.send().await?;
+        if self.skipping {
+            return Ok(false);
+        }
+        let own = self.own_name();
+        let bind = Bind {
+            portal: own.clone().into_bytes(),
+            statement: own.clone().into_bytes(),
+            formats: Vec::new(),
+            values: vec![Some(name.as_bytes().to_vec())],
+            results: Vec::new(),
+        };
+        self.pipeline.parse(&own, IS_PLAIN, &[25], Fate::Drop);
+        self.pipeline.bind(&bind, Fate::Drop);
+        self.pipeline.execute(&own, Fate::Keep);
+        self.pipeline.close(b'P', &own);
+        self.pipeline.close(b'S', &own);
+        let ran = self.pipeline.run(&mut self.database, &mut self.client, &mut self.answer).await?;
+        if let Some((error, _)) = ran.error {
+            self.answer.extend(&error.frame);
+            self.skipping = true;
+            return Ok(false);
+        }
+        self.reported(ran.parameters);
+        let told = ran.kept.into_iter().flatten().flatten().next().flatten();
+        let plain = told.is_some_and(|told| told == b"true");
+        self.targets.learn(name.to_owned(), plain);
+        Ok(plain)
+    }
+
+    /// The same of all tables of which a read locks rows.
+    pub(super) async fn plain_targets(&mut self, text: &str, locking: &Locking) -> Result<bool, End> {
+        for (name, _) in &locking.tables {
+            if !self.plain_target(&text[name.clone()]).await? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// A statement outside global transactions that our reading does not understand, or that defines things. Never refused;
+    /// if it may write rows, the counts tell which tables to ask about.
+    pub(super) fn unread(&mut self, text: &str, frame: &[u8]) {
+        if counts(text) {
+            self.begin_counting();
+            self.counters.rely();
+        }
+        self.targets.forget();
+        self.pipeline.pass(frame, super::pipeline::Ask::Execute);
+    }
+
+    /// May anything wait for the commit?
+    pub(super) async fn may_defer(&self) -> bool {
+        let resource = self.resource.clone();
+        match resource.backend.postgres() {
+            Some(backend) => backend.defers().await.unwrap_or(true),
+            None => false,
+        }
+    }
+
+    /// The rows that a write left: their keys are kept.
+    pub(super) async fn guard_rows(
+        &mut self,
+        (verb, assigned): (Verb, &[String]),
+        rows: &[Seen],
+    ) -> Result<(), Failure> {
+        let Some(meant) = rows.first().map(|r| r.meant) else { return Ok(()) };
+        rows.iter().for_each(|row| self.counters.captured(row.found, 1));
+        let Some(entry) = self.guarded_table(meant).await? else { return Ok(()) };
+        let (Ok(table), Some(layout)) = (&entry.table, &entry.layout) else {
+            // Without keys no row of it is ever locked, unless it had some a moment ago.
+            self.whole_table(meant, &entry);
+            return Ok(());
+        };
+        let mut found = BTreeSet::new();
+        let mut keys = Vec::with_capacity(rows.len());
+        let key_of =
+            |bytes: &Vec<u8>| layout.decode(table, bytes).map(|row| Captured { row: Row(Vec::new()), ..row });
+        for row in rows {
+            if row.found != meant && !layout.partitioned {
+                found.insert(row.found);
+                continue;
+            }
+            let old = row.old.as_ref().map(|old| old.as_ref().and_then(key_of));
+            match key_of(&row.row) {
+                Some(now) => keys.push((now, old)),
+                None => {
+                    // Its schema was changed a moment ago.
+                    self.whole_table(meant, &entry);
+                    return Ok(());
+                }
+            }
+        }
+        let is_key =
+            |column: &String| table.key.parts.iter().any(|p| table.columns[p.column].name == *column);
+        let always = table.auto_increment.map(|c| &table.columns[c].name);
+        let may_move = assigned.iter().any(|a| is_key(a) || Some(a) == always)
+            || entry.fires && (verb == Verb::Update || verb == Verb::Insert && !assigned.is_empty());
+        let told = rows.iter().all(|row| row.old.is_some());
+        let many = self.few_enough(keys.len()).is_err();
+        for oid in found {
+            if let Some(heir) = self.guarded_table(oid).await? {
+                self.whole_table(oid, &heir);
+            }
+        }
+        if many || may_move && !told {
+            self.whole_table(meant, &entry);
+        }
+        if !many {
+            let branch = self.branch.get_or_insert_with(|| Branch::new(crate::ids::branch()));
+            branch.written.insert(meant, entry.name.clone());
+            let at = branch.table(&entry);
+            branch.left(at, keys, verb == Verb::Delete, verb == Verb::Insert);
+        }
+        Ok(())
+    }
+
+    /// More rows were written than are kept, of these tables.
+    pub(super) async fn guard_flood(&mut self, flood: &BTreeMap<u32, u64>) -> Result<(), Failure> {
+        for (oid, rows) in flood {
+            self.counters.captured(*oid, *rows);
+            if let Some(entry) = self.guarded_table(*oid).await? {
+                self.whole_table(*oid, &entry);
+            }
+        }
+        Ok(())
+    }
+
+    /// The counts tell of rows that no statement told of.
+    pub(super) async fn guard_unseen(&mut self, unseen: &Unseen) -> Result<(), Failure> {
+        if unseen.oid < FIRST_OF_USERS {
+            return Ok(());
+        }
+        if let Some(entry) = self.guarded_table(unseen.oid).await? {
+            self.whole_table(unseen.oid, &entry);
+        }
+        Ok(())
+    }
+
+    /// None: temporary, or made in this local transaction, and so nobody else's.
+    async fn guarded_table(&self, oid: u32) -> Result<Option<Arc<Entry>>, Failure> {
+        let resource = self.resource.clone();
+        let Some(backend) = resource.backend.postgres() else { return Ok(None) };
+        backend.entry(oid).await.map_err(|e| Failure::backend(&e))
+    }
+
+    fn whole_table(&mut self, oid: u32, entry: &Entry) {
+        let branch = self.branch.get_or_insert_with(|| Branch::new(crate::ids::branch()));
+        branch.written.insert(oid, entry.name.clone());
+        branch.unseen.insert(entry.name.clone());
+    }
+
+    /// Ends a guarded local transaction, as `settle` does one of a global transaction.
+    pub(super) async fn settle_guarded(
+        &mut self,
+        mut branch: Branch,
+        commit: Option<&[u8]>,
+    ) -> Result<Result<Vec<u8>, Unsettled>, End> {
+        // From here to the end a request to cancel would meet statements of ours.
+        let _ours = self.cancellable.ours().await;
+        let mut ending = Ending { session: self, commit };
+        let settled = match ending.check(&mut branch).await {
+            Ok(()) => match ending.finish(Pipeline::default()).await? {
+                Committing::Done(answer) | Committing::Unsure(answer) => Ok(answer.to_vec()),
+                Committing::Refused(error) => {
+                    Err(Unsettled { told: error.payload.to_vec(), lost: false, by_database: true })
+                }
+                Committing::LostBefore | Committing::Doubt => {
+                    Err(Unsettled { told: Vec::new(), lost: true, by_database: false })
+                }
+            },
+            Err(error) => {
+                ending.undo_locally().await;
+                let lost = matches!(error, SettleError::Lost);
+                let told = match error {
+                    SettleError::Call(error) => Failure::guarded(&error).message("ERROR"),
+                    other => told(None, other),
+                };
+                Err(Unsettled { told, lost, by_database: false })
+            }
+        };
+        self.counters.forget();
+        Ok(settled)
+    }
+}
+
+impl Ending<'_> {
+    /// Waits until no global transaction holds a key of the rows written.
+    async fn check(&mut self, branch: &mut Branch) -> Result<(), SettleError> {
+        let tables: Vec<String> = branch.unseen.iter().cloned().collect();
+        let held = match tables.is_empty() {
+            true => false,
+            false => match self.ask(Vec::new(), tables.clone(), Duration::ZERO).await {
+                Ok(()) => false,
+                Err(SettleError::Call(error)) if matches!(*error, CallError::Refused(_)) => true,
+                Err(error) => return Err(error),
+            },
+        };
+        if held {
+            // Some keys of the tables are locked: are they of rows that were written?
+            match self.search(branch, &mut AfterImages::new()).await {
+                Ok(()) => {}
+                Err(SettleError::Unsearchable(..) | SettleError::TooLarge) => {
+                    let wait = self.session.resource.lock_wait;
+                    self.ask(Vec::new(), tables, wait).await?;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        let keys = lock_keys(branch);
+        if keys.is_empty() {
+            return Ok(());
+        }
+        let wait = self.session.resource.lock_wait;
+        self.ask(keys, Vec::new(), wait).await
+    }
+
+    async fn ask(&self, keys: Vec<LockKey>, tables: Vec<String>, wait: Duration) -> Result<(), SettleError> {
+        let resource = &self.session.resource;
+        let check = Check { xid: None, resource: resource.backend.name().to_owned(), keys, tables, wait };
+        resource.coordinator.check(check).await.map_err(|error| SettleError::Call(Box::new(error)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_surely_reads_is_not_looked_at() {
+        assert!(
+            may_write(b"SELECT * FROM t\nfor\n update") && !may_write(b"SELECT substring(a FOR 3), 'for'")
+        );
+        assert!(may_write(b"SELECT f(1)") && !may_write(b"SELECT count(*) FROM t WHERE v IN (1)"));
+        for text in ["SELECT 1", " /* x */ select 1 ;  ", "BEGIN", "", "  ", "commit;", "SHOW a"] {
+            assert!(!may_write(text.as_bytes()), "{text}");
+        }
+        for text in [
+            "UPDATE t SET v = 1",
+            "SELECT 1; DELETE FROM t",
+            "WITH a AS (DELETE FROM t) SELECT 1",
+            "(SELECT 1)",
+            "EXPLAIN ANALYZE DELETE FROM t",
+            "COPY t FROM STDIN",
+            "CALL f()",
+        ] {
+            assert!(may_write(text.as_bytes()), "{text}");
+        }
+    }
+}

@@ -1,0 +1,90 @@
+//! Reads that lock rows. Inside a global transaction they take the global locks too, FOR UPDATE at least; outside they see to
+//! it that nobody holds them. Rows are given to the client only then: what it reads under a lock is never undone later.
+
+use super::{Failure, Session, pipeline::Seen};
+use crate::branch::{Branch, Change, lock_key};
+use atone_protocol::{Check, LockKey};
+use atone_undo_log::postgres::Locking;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+impl Session {
+    /// Takes in the rows that a read has locked in the database.
+    pub(super) async fn locked_rows(
+        &mut self,
+        locking: &Locking,
+        rows: &[Seen],
+        flood: &BTreeMap<u32, u64>,
+    ) -> Result<(), Failure> {
+        let bound = self.membership.binding.is_some();
+        if bound && !flood.is_empty() {
+            let most = self.resource.max_rows;
+            return Err(Failure::too_large(&format!("the read would lock over {most} rows (max_rows)")));
+        }
+        let resource = self.resource.clone();
+        let Some(backend) = resource.backend.postgres() else { return Ok(()) };
+        let (mut keys, mut tables, mut taken) = (BTreeSet::new(), BTreeSet::new(), Vec::new());
+        let meant: BTreeSet<u32> = rows.iter().map(|row| row.meant).collect();
+        for oid in meant.iter().chain(flood.keys()) {
+            // One that is not known is temporary, or made in this local transaction.
+            let entry = backend.entry(*oid).await.map_err(|e| Failure::backend(&e))?;
+            let Some(entry) = entry else { continue };
+            let (Ok(table), Some(layout), false) = (&entry.table, &entry.layout, flood.contains_key(oid))
+            else {
+                tables.insert(entry.name.clone());
+                continue;
+            };
+            for row in rows.iter().filter(|row| row.meant == *oid) {
+                let captured = match row.found != row.meant && !layout.partitioned {
+                    // A table that inherits from it, with a key of its own.
+                    true => None,
+                    false => layout.decode(table, &row.row),
+                };
+                match captured {
+                    Some(captured) => {
+                        keys.insert(lock_key(&entry.name, &captured.key));
+                        taken.push((entry.clone(), captured));
+                    }
+                    None => {
+                        let found = backend.entry(row.found).await.map_err(|e| Failure::backend(&e))?;
+                        tables.extend(found.map(|found| found.name.clone()));
+                    }
+                }
+            }
+        }
+        if bound && locking.exclusive {
+            self.few_enough(taken.len())?;
+            let branch = self.branch.get_or_insert_with(|| Branch::new(crate::ids::branch()));
+            for (entry, row) in taken {
+                let at = branch.table(&entry);
+                branch.changes.push(Change::Locked(at, row.key));
+            }
+            if !self.block && tables.is_empty() {
+                // They are registered, and waited for, before anything is given to the client.
+                return Ok(());
+            }
+        }
+        let wait = if locking.waits { resource.lock_wait } else { Duration::ZERO };
+        self.await_free(keys.into_iter().collect(), tables.into_iter().collect(), wait).await
+    }
+
+    async fn await_free(
+        &self,
+        keys: Vec<LockKey>,
+        tables: Vec<String>,
+        wait: Duration,
+    ) -> Result<(), Failure> {
+        if keys.is_empty() && tables.is_empty() {
+            return Ok(());
+        }
+        let xid = self.membership.xid();
+        let resource = self.resource.backend.name().to_owned();
+        let checked = self.resource.coordinator.check(Check { xid, resource, keys, tables, wait }).await;
+        checked.map_err(|error| match xid {
+            Some(xid) => Failure::call(xid, &error),
+            None => Failure::guarded(&error),
+        })
+    }
+}
