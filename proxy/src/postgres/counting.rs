@@ -133,6 +133,10 @@ impl Session {
 
     /// A statement of which only the counts tell what it writes. `frame` executes it.
     pub(super) async fn counted(&mut self, how: &Counted, frame: &[u8]) -> Result<(), End> {
+        if self.skipping {
+            // What was asked about it first has met an error: the server passes over all up to the Sync.
+            return Ok(());
+        }
         let refused = match how {
             _ if self.guarding() => None,
             Counted::Plain | Counted::Copy => None,

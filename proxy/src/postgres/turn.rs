@@ -280,6 +280,9 @@ impl Session {
 
     /// A statement inside a global transaction that is neither a write nor ours. `frame` executes it.
     pub(super) async fn statement(&mut self, prepared: &Arc<Prepared>, frame: &[u8]) -> Result<(), End> {
+        if self.skipping {
+            return Ok(());
+        }
         let ends = matches!(prepared.class(), Class::Rollback { .. } | Class::Commit { .. });
         if let (Some(why), false) = (self.ended.clone(), ends) {
             return self.refuse(&why).await;

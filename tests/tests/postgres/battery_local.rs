@@ -44,6 +44,16 @@ pub const LOCAL: &[(&str, &str)] = &[
          Q BEGIN; UPDATE t SET v = 4 WHERE id = 1\nQ DO $$BEGIN UPDATE t SET v = 5 WHERE id = 1; END$$\nQ COMMIT\nQ UPDATE t SET v = 6 WHERE id = 1; DO $$BEGIN UPDATE t SET v = 7 WHERE id = 1; END$$\nQ SELECT v FROM t WHERE id = 1",
     ),
     (
+        "values that are none",
+        "P - UPDATE t SET v = $1 WHERE id = 1\nB - - x\nE -\nS\nP - UPDATE t SET v = $1 WHERE id = 1\nB - - 5\nE -\nS\nP - DELETE FROM c WHERE id = $1\nB - - x\nE -\nP - SELECT 1\nB - -\nE -\nS
+         Q BEGIN\nP - INSERT INTO c VALUES ($1)\nB - - x\nE -\nS\nQ ROLLBACK\nQ TABLE t",
+    ),
+    (
+        "locking reads of values that are none",
+        "P - SELECT * FROM t WHERE id = $1 FOR UPDATE\nB - - x\nE -\nS\nP - SELECT * FROM t WHERE id = $1 FOR UPDATE\nB - - 1\nD P -\nE -\nS\nQ SELECT v / 0 FROM t WHERE id = 1 FOR UPDATE\nQ SELECT nothing FROM t FOR UPDATE\nQ SELECT id FROM c FOR SHARE
+         P - SELECT id FROM t ORDER BY id FOR UPDATE\nB - -\nE - 2\nE - 2\nS\nQ SELECT FROM t FOR UPDATE\nQ SELECT c.id, t.v FROM c JOIN t ON t.id = t_id FOR UPDATE OF t NOWAIT",
+    ),
+    (
         "reads that call functions",
         "Q CREATE FUNCTION up(at int) RETURNS int LANGUAGE sql AS 'UPDATE t SET v = v + 1 WHERE id = at RETURNING v'; CREATE FUNCTION bad() RETURNS int LANGUAGE plpgsql AS $$BEGIN RAISE 'no'; END$$
          Q SELECT up(1)\nQ SELECT bad()\nQ SELECT up(1), 1/0\nQ SELECT v FROM t WHERE id = 1\nP - SELECT up($1)\nB - - 2\nD P -\nE -\nS\nQ BEGIN\nQ SELECT up(3)\nQ SELECT bad()\nQ ROLLBACK
