@@ -113,7 +113,7 @@ pub(super) fn changes_names(body: &[u8]) -> bool {
 /// What a session knows of the names it writes to.
 #[derive(Default)]
 pub(super) struct Targets {
-    known: BTreeMap<String, (bool, Instant)>,
+    known: BTreeMap<String, (Option<u32>, Instant)>,
 }
 
 impl Targets {
@@ -122,11 +122,17 @@ impl Targets {
         self.known.clear();
     }
 
+    /// Is it plain?
     fn get(&self, name: &str) -> Option<bool> {
-        self.known.get(name).filter(|(_, at)| at.elapsed() < FRESH).map(|(plain, _)| *plain)
+        self.known.get(name).filter(|(_, at)| at.elapsed() < FRESH).map(|(plain, _)| plain.is_some())
     }
 
-    fn learn(&mut self, name: String, plain: bool) {
+    /// The number of a plain table.
+    fn number(&self, name: &str) -> Option<u32> {
+        self.known.get(name)?.0
+    }
+
+    fn learn(&mut self, name: String, plain: Option<u32>) {
         if self.known.len() >= NAMES {
             self.known.clear();
         }
@@ -135,10 +141,10 @@ impl Targets {
 }
 
 /// Is it a table of which this session may have the rows it wrote returned to it, with nothing else happening?
-const IS_PLAIN: &str = "SELECT (c.relkind IN ('r', 'p') AND c.relpersistence <> 't' AND NOT c.relhasrules \
+const IS_PLAIN: &str = "SELECT CASE WHEN c.relkind IN ('r', 'p') AND c.relpersistence <> 't' AND NOT c.relhasrules \
     AND NOT pg_catalog.row_security_active(c.oid) AND pg_catalog.has_table_privilege(c.oid, 'SELECT') \
     AND NOT EXISTS (SELECT FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_type t ON t.oid = a.atttypid \
-    WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped AND t.typsend = 0))::pg_catalog.text \
+    WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped AND t.typsend = 0) THEN c.oid END::pg_catalog.text \
     FROM pg_catalog.pg_class c WHERE c.oid = pg_catalog.to_regclass($1)";
 
 impl Session {
@@ -225,9 +231,9 @@ impl Session {
         }
         self.reported(ran.parameters);
         let told = ran.kept.into_iter().flatten().flatten().next().flatten();
-        let plain = told.is_some_and(|told| told == b"true");
-        self.targets.learn(name.to_owned(), plain);
-        Ok(plain)
+        let number = told.and_then(|told| std::str::from_utf8(&told).ok()?.parse().ok());
+        self.targets.learn(name.to_owned(), number);
+        Ok(number.is_some())
     }
 
     /// The same of all tables of which a read locks rows.
@@ -263,8 +269,10 @@ impl Session {
     /// The rows that a write left: their keys are kept.
     pub(super) async fn guard_rows(
         &mut self,
-        (verb, assigned): (Verb, &[String]),
+        verb: Verb,
+        assigned: &[String],
         rows: &[Seen],
+        told: &[Arc<Entry>],
     ) -> Result<(), Failure> {
         let Some(meant) = rows.first().map(|r| r.meant) else { return Ok(()) };
         rows.iter().for_each(|row| self.counters.captured(row.found, 1));
@@ -276,8 +284,7 @@ impl Session {
         };
         let mut found = BTreeSet::new();
         let mut keys = Vec::with_capacity(rows.len());
-        let key_of =
-            |bytes: &Vec<u8>| layout.decode(table, bytes).map(|row| Captured { row: Row(Vec::new()), ..row });
+        let key_of = |bytes: &Vec<u8>| keys_of(told, &entry, bytes);
         for row in rows {
             if row.found != meant && !layout.partitioned {
                 found.insert(row.found);
@@ -298,14 +305,14 @@ impl Session {
         let always = table.auto_increment.map(|c| &table.columns[c].name);
         let may_move = assigned.iter().any(|a| is_key(a) || Some(a) == always)
             || entry.fires && (verb == Verb::Update || verb == Verb::Insert && !assigned.is_empty());
-        let told = rows.iter().all(|row| row.old.is_some());
+        let tells_old = rows.iter().all(|row| row.old.is_some());
         let many = self.few_enough(keys.len()).is_err();
         for oid in found {
             if let Some(heir) = self.guarded_table(oid).await? {
                 self.whole_table(oid, &heir);
             }
         }
-        if many || may_move && !told {
+        if many || may_move && !tells_old {
             self.whole_table(meant, &entry);
         }
         if !many {
@@ -315,6 +322,28 @@ impl Session {
             branch.left(at, keys, verb == Verb::Delete, verb == Verb::Insert);
         }
         Ok(())
+    }
+
+    /// The tables that a statement names, where only keys of their rows are asked for: what a local transaction outside global
+    /// ones needs.
+    pub(super) async fn targets_of(&self, prepared: &Prepared) -> Vec<Option<Arc<Entry>>> {
+        let resource = self.resource.clone();
+        let (Some(backend), true) = (resource.backend.postgres(), self.guarding()) else { return Vec::new() };
+        let names: Vec<&str> = match prepared.class() {
+            Class::Write(write) => vec![&prepared.text[write.table.clone()]],
+            Class::Locking(Some(locking)) => {
+                locking.tables.iter().map(|(name, _)| &prepared.text[name.clone()]).collect()
+            }
+            _ => Vec::new(),
+        };
+        let mut entries = Vec::new();
+        for name in names {
+            entries.push(match self.targets.number(name) {
+                Some(oid) => backend.entry(oid).await.ok().flatten(),
+                None => None,
+            });
+        }
+        entries
     }
 
     /// More rows were written than are kept, of these tables.
@@ -383,6 +412,24 @@ impl Session {
         };
         self.counters.forget();
         Ok(settled)
+    }
+}
+
+/// The columns of which a table's keys are made; none where it has no keys.
+pub(super) fn key_names(entry: &Entry) -> Vec<String> {
+    let (Ok(table), Some(layout)) = (&entry.table, &entry.layout) else { return Vec::new() };
+    layout.key_columns(table).into_iter().map(|column| table.columns[column].name.clone()).collect()
+}
+
+/// The keys of a row: of its key columns alone, if it was asked for those of one of these tables.
+pub(super) fn keys_of(told: &[Arc<Entry>], entry: &Entry, bytes: &[u8]) -> Option<Captured> {
+    let number = |entry: &Entry| entry.layout.as_ref().map(|layout| layout.oid);
+    let found = told.iter().find(|told| number(told) == number(entry));
+    let (known, only_keys) = found.map_or((entry, false), |found| (&**found, true));
+    let (Ok(table), Some(layout)) = (&known.table, &known.layout) else { return None };
+    match only_keys {
+        true => layout.decode_keys(table, bytes),
+        false => layout.decode(table, bytes).map(|row| Captured { row: Row(Vec::new()), ..row }),
     }
 }
 

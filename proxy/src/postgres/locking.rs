@@ -1,12 +1,16 @@
 //! Reads that lock rows. Inside a global transaction they take the global locks too, FOR UPDATE at least; outside they see to
 //! it that nobody holds them. Rows are given to the client only then: what it reads under a lock is never undone later.
 
-use super::{Failure, Session, pipeline::Seen};
-use crate::branch::{Branch, Change, lock_key};
+use super::{Failure, Session, guard::keys_of, pipeline::Seen};
+use crate::{
+    backend::Entry,
+    branch::{Branch, Change, lock_key},
+};
 use atone_protocol::{Check, LockKey};
 use atone_undo_log::postgres::Locking;
 use std::{
     collections::{BTreeMap, BTreeSet},
+    sync::Arc,
     time::Duration,
 };
 
@@ -17,6 +21,7 @@ impl Session {
         locking: &Locking,
         rows: &[Seen],
         flood: &BTreeMap<u32, u64>,
+        told: &[Arc<Entry>],
     ) -> Result<(), Failure> {
         let bound = self.membership.binding.is_some();
         if bound && !flood.is_empty() {
@@ -31,8 +36,7 @@ impl Session {
             // One that is not known is temporary, or made in this local transaction.
             let entry = backend.entry(*oid).await.map_err(|e| Failure::backend(&e))?;
             let Some(entry) = entry else { continue };
-            let (Ok(table), Some(layout), false) = (&entry.table, &entry.layout, flood.contains_key(oid))
-            else {
+            let (Ok(_), Some(layout), false) = (&entry.table, &entry.layout, flood.contains_key(oid)) else {
                 tables.insert(entry.name.clone());
                 continue;
             };
@@ -40,7 +44,7 @@ impl Session {
                 let captured = match row.found != row.meant && !layout.partitioned {
                     // A table that inherits from it, with a key of its own.
                     true => None,
-                    false => layout.decode(table, &row.row),
+                    false => keys_of(told, &entry, &row.row),
                 };
                 match captured {
                     Some(captured) => {

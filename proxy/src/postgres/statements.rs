@@ -60,8 +60,8 @@ pub(super) struct Statements {
     by_sql: BTreeMap<String, bool>,
     /// Names of statements that are ours to answer.
     controls: BTreeSet<Vec<u8>>,
-    /// Writes as we re-spell them are prepared under names of ours, by the client's name.
-    own: BTreeMap<Vec<u8>, String>,
+    /// Writes as we re-spell them are prepared under names of ours, by the client's name; and how we spelled them.
+    own: BTreeMap<Vec<u8>, (String, String)>,
     /// Those prepared since the last answer: if that was an error, they may not be.
     fresh: Vec<Vec<u8>>,
     /// Names of ours given up, to be closed.
@@ -223,7 +223,7 @@ impl Statements {
         if kind == b'P' {
             self.portals.remove(name);
         } else if self.prepared.remove(name).is_some() {
-            self.stale.extend(self.own.remove(name));
+            self.stale.extend(self.own.remove(name).map(|own| own.0));
             self.controls.remove(name);
             if !name.is_empty() {
                 self.order.retain(|n| n != name);
@@ -231,12 +231,14 @@ impl Statements {
         }
     }
 
-    /// Our name for the client's statement, if it is prepared; otherwise `name` from now on.
-    pub fn own(&mut self, statement: &[u8], name: &str) -> (String, bool) {
-        if let Some(known) = self.own.get(statement) {
-            return (known.clone(), false);
+    /// Our name for the client's statement, if it is prepared in this spelling; otherwise `name` from now on.
+    pub fn own(&mut self, statement: &[u8], name: &str, sql: &str) -> (String, bool) {
+        match self.own.get(statement) {
+            Some((known, spelling)) if spelling == sql => return (known.clone(), false),
+            Some((known, _)) => self.stale.push(known.clone()),
+            None => {}
         }
-        self.own.insert(statement.to_vec(), name.to_owned());
+        self.own.insert(statement.to_vec(), (name.to_owned(), sql.to_owned()));
         self.fresh.push(statement.to_vec());
         (name.to_owned(), true)
     }
@@ -245,7 +247,7 @@ impl Statements {
     pub fn answered(&mut self, error: bool) {
         for statement in std::mem::take(&mut self.fresh) {
             if error {
-                self.stale.extend(self.own.remove(&statement));
+                self.stale.extend(self.own.remove(&statement).map(|own| own.0));
             }
         }
     }
@@ -257,7 +259,7 @@ impl Statements {
 
     /// The server may have forgotten all prepared statements.
     pub fn forget_own(&mut self) {
-        self.stale.extend(std::mem::take(&mut self.own).into_values());
+        self.stale.extend(std::mem::take(&mut self.own).into_values().map(|own| own.0));
     }
 
     /// Portals end with the local transaction.

@@ -4,6 +4,7 @@
 use super::{
     End, Failure, Session,
     counters::{Counters, Unseen, disproved, uncounted},
+    guard::key_names,
     pipeline::{Fate, Ran, Seen},
     query::QUERY,
     statements::Prepared,
@@ -46,6 +47,8 @@ pub(super) struct Running {
     statement: Arc<Prepared>,
     /// The client's portal.
     portal: Vec<u8>,
+    /// The tables of which only keys are told.
+    entries: Vec<Option<Arc<Entry>>>,
 }
 
 impl Running {
@@ -106,35 +109,40 @@ impl Session {
             results.extend(vec![0; super::pipeline::OURS * reads.max(1)]);
         }
         self.pipeline.most = self.guarding().then_some(self.resource.max_rows);
-        for stale in self.statements.stale() {
-            self.pipeline.close(b'S', &stale);
-        }
         // A statement that the client keeps is kept by us too.
         let simple = asked == Asked::Query;
         let kept = !simple && !bind.statement.is_empty();
         let name = if simple { String::new() } else { name };
+        let entries = self.targets_of(prepared).await;
+        let columns: Vec<Option<Vec<String>>> =
+            entries.iter().map(|e| Some(key_names(e.as_deref()?))).collect();
+        let sql = match prepared.class() {
+            Class::Locking(Some(locking)) => locking.with_rows(&prepared.text, &columns),
+            Class::Write(write) => {
+                let columns = columns.first().and_then(Option::as_deref);
+                write.with_returning(&prepared.text, self.tells_old(), columns)
+            }
+            _ => prepared.text.clone(),
+        };
         let (statement, new) = match (simple, kept) {
             (true, _) => (QUERY.to_owned(), true),
-            (false, true) => self.statements.own(&bind.statement, &name),
+            (false, true) => self.statements.own(&bind.statement, &name, &sql),
             (false, false) => (name.clone(), true),
         };
+        // One that was spelled otherwise.
+        for stale in self.statements.stale() {
+            self.pipeline.close(b'S', &stale);
+        }
         if simple {
             self.pipeline.close(b'S', QUERY);
         }
         if new {
             // What the server says of our re-spelling of the client's statement is for the client.
-            let sql = match prepared.class() {
-                Class::Locking(Some(locking)) => {
-                    if simple {
-                        // Our columns are not at its end: of its errors it tells itself, with their places.
-                        self.pipeline.parse(QUERY, &prepared.text, &[], Fate::DropUnlessError);
-                        self.pipeline.close(b'S', QUERY);
-                    }
-                    locking.with_rows(&prepared.text)
-                }
-                Class::Write(write) => write.with_returning(&prepared.text, self.tells_old()),
-                _ => prepared.text.clone(),
-            };
+            if simple && reads > 0 {
+                // Our columns are not at its end: of its errors it tells itself, with their places.
+                self.pipeline.parse(QUERY, &prepared.text, &[], Fate::DropUnlessError);
+                self.pipeline.close(b'S', QUERY);
+            }
             self.pipeline.parse(&statement, &sql, &prepared.types, Fate::DropUnlessError);
         }
         let own = Bind {
@@ -161,7 +169,7 @@ impl Session {
         if !kept && !simple {
             self.pipeline.close(b'S', &name);
         }
-        self.writes.push(Running { statement: prepared.clone(), portal: bind.portal.clone() });
+        self.writes.push(Running { statement: prepared.clone(), portal: bind.portal.clone(), entries });
         Ok(())
     }
 
@@ -281,10 +289,11 @@ impl Session {
                 rows.push(row);
             }
             let Some(running) = self.writes.get(*number) else { continue };
-            let statement = running.statement.clone();
+            let (statement, entries) = (running.statement.clone(), running.entries.clone());
+            let entries: Vec<Arc<Entry>> = entries.into_iter().flatten().collect();
             if let Class::Locking(Some(locking)) = statement.class() {
                 let flood = flood.remove(number).unwrap_or_default();
-                self.locked_rows(locking, &rows, &flood).await.map_err(|failure| (*at, failure))?;
+                self.locked_rows(locking, &rows, &flood, &entries).await.map_err(|failure| (*at, failure))?;
                 continue;
             }
             let Some(write) = running.write() else { continue };
@@ -295,8 +304,12 @@ impl Session {
                 let what = format!("{} rows were told of {counted} that were written", rows.len());
                 return Err((*at, Failure::internal(&what)));
             }
+            if self.guarding() {
+                let (verb, assigned) = (verb.0, verb.1.as_slice());
+                self.guard_rows(verb, assigned, &rows, &entries).await.map_err(|failure| (*at, failure))?;
+                continue;
+            }
             self.change(verb, rows).await.map_err(|failure| (*at, failure))?;
-            drop(statement);
         }
         Ok(())
     }
@@ -306,9 +319,6 @@ impl Session {
         (verb, assigned): (Verb, Vec<String>),
         rows: Vec<Seen>,
     ) -> Result<(), Failure> {
-        if self.guarding() {
-            return self.guard_rows((verb, &assigned), &rows).await;
-        }
         let Some(meant) = rows.first().map(|r| r.meant) else { return Ok(()) };
         let resource = self.resource.clone();
         let Some(backend) = resource.backend.postgres() else { return Ok(()) };

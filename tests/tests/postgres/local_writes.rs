@@ -307,3 +307,25 @@ async fn whatever_ends_a_pipeline_is_checked() {
         }
     }
 }
+
+#[tokio::test]
+async fn one_prepared_statement_serves_outside_and_inside() {
+    for kind in Kind::POSTGRES {
+        let room = room(kind, "local_inside", TABLE).await;
+        let app = room.app().await;
+        let update = app.prepare("UPDATE t SET v = v + $1, s = 'new' WHERE id = 1").await.unwrap();
+        let read = app.prepare("SELECT v, s FROM t WHERE id = 1 FOR UPDATE").await.unwrap();
+        for round in 0..2 {
+            assert_eq!(app.execute(&update, &[&1_i32]).await.unwrap(), 1, "{kind:?}");
+            app.batch_execute("UPDATE t SET s = 'one' WHERE id = 1").await.unwrap();
+            let before = room.dump().await;
+            let xid = atone_tests::postgres::sql::begin(&app).await.unwrap();
+            assert_eq!(app.execute(&update, &[&5_i32]).await.unwrap(), 1, "{kind:?}");
+            assert_eq!(app.query_one(&read, &[]).await.unwrap().get::<_, i32>(0), 16 + round, "{kind:?}");
+            assert_eq!(atone_tests::postgres::sql::rollback(&app).await.unwrap(), "rolled_back", "{kind:?}");
+            room.calm(&xid).await;
+            assert_eq!(room.dump().await, before, "{kind:?}");
+            assert_eq!(app.query_one(&read, &[]).await.unwrap().get::<_, &str>(1), "one", "{kind:?}");
+        }
+    }
+}

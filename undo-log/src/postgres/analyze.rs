@@ -5,6 +5,7 @@
 
 use super::lexer::tokens;
 use super::locking::{Locking, Locks};
+use super::table::quote;
 use crate::{
     analyze::{Control, Unsupported},
     sql::{Kind, Token},
@@ -103,23 +104,35 @@ impl Write {
     /// The statement with four more columns: the table meant, the table (or partition) of the row, the row, and how it was
     /// before the statement: NULL if it was not there, empty if that is not told. `tells_old` from PostgreSQL 18 on, where
     /// rows may be updated; a RETURNING of the client's stays where it is, since positions in errors count from the beginning.
-    pub fn with_returning(&self, sql: &str, tells_old: bool) -> String {
+    /// Of the rows only these columns, if they are given.
+    pub fn with_returning(&self, sql: &str, tells_old: bool, columns: Option<&[String]>) -> String {
         let name = &sql[self.table.clone()];
         let row = &sql[self.reference.clone()];
+        let before = sent("\"atone old\"", columns);
         let (clause, old) = match (self.returning, tells_old && !self.assigned.is_empty()) {
             (true, _) => (",", "''"),
             (false, false) => (" RETURNING", "''"),
-            (false, true) => (
-                " RETURNING WITH (OLD AS \"atone old\")",
-                "pg_catalog.encode(pg_catalog.record_send(\"atone old\".*), 'hex')",
-            ),
+            (false, true) => (" RETURNING WITH (OLD AS \"atone old\")", before.as_str()),
         };
         format!(
             "{}{clause} $atone$ {name} $atone$::pg_catalog.regclass::pg_catalog.oid::pg_catalog.text, \
-             {row}.tableoid::pg_catalog.text, pg_catalog.encode(pg_catalog.record_send({row}.*), 'hex'), {old}",
+             {row}.tableoid::pg_catalog.text, {}, {old}",
             &sql[..self.end],
+            sent(row, columns),
         )
     }
+}
+
+/// A row in binary form, whole or only these columns of it.
+pub(super) fn sent(row: &str, columns: Option<&[String]>) -> String {
+    let what = match columns {
+        None => format!("{row}.*"),
+        Some(columns) => {
+            let names: Vec<String> = columns.iter().map(|name| format!("{row}.{}", quote(name))).collect();
+            format!("ROW({})", names.join(", "))
+        }
+    };
+    format!("pg_catalog.encode(pg_catalog.record_send({what}), 'hex')")
 }
 
 /// The same where it is not sure how plain strings are read: both readings must agree.

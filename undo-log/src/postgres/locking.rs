@@ -1,7 +1,7 @@
 //! Reads that lock rows: SELECT … FOR UPDATE and its sisters. Which rows were locked is told by more columns, added behind
 //! the client's own, where the text shows which tables are locked.
 
-use super::analyze::Words;
+use super::analyze::{Words, sent};
 use crate::sql::Token;
 use std::ops::Range;
 
@@ -33,16 +33,18 @@ pub(super) enum Locks {
 
 impl Locking {
     /// The statement with four more columns per table: the table meant, the table (or partition) of the row, the row, and
-    /// nothing.
-    pub fn with_rows(&self, sql: &str) -> String {
-        let column = |(table, reference): &(Range<usize>, Range<usize>)| {
+    /// nothing. Of the rows of a table only these columns, if they are given.
+    pub fn with_rows(&self, sql: &str, columns: &[Option<Vec<String>>]) -> String {
+        let column = |(at, (table, reference)): (usize, &(Range<usize>, Range<usize>))| {
+            let columns = columns.get(at).and_then(Option::as_deref);
             let (name, row) = (&sql[table.clone()], &sql[reference.clone()]);
             format!(
                 "$atone$ {name} $atone$::pg_catalog.regclass::pg_catalog.oid::pg_catalog.text, \
-                 {row}.tableoid::pg_catalog.text, pg_catalog.encode(pg_catalog.record_send({row}.*), 'hex'), ''"
+                 {row}.tableoid::pg_catalog.text, {}, ''",
+                sent(row, columns)
             )
         };
-        let columns: Vec<String> = self.tables.iter().map(column).collect();
+        let columns: Vec<String> = self.tables.iter().enumerate().map(column).collect();
         let comma = if self.bare { "" } else { ", " };
         format!("{}{comma}{} {}", &sql[..self.from], columns.join(", "), &sql[self.from..])
     }
@@ -205,7 +207,7 @@ mod tests {
 
     fn respelled(sql: &str) -> Option<String> {
         match classify(sql.as_bytes(), true) {
-            Class::Locking(locking) => Some(locking?.with_rows(sql)),
+            Class::Locking(locking) => Some(locking?.with_rows(sql, &[])),
             other => panic!("{sql}: {other:?}"),
         }
     }

@@ -4,6 +4,8 @@ use super::{
     binary::{record, shown},
     form::Form,
 };
+use std::collections::BTreeSet;
+
 use crate::capture::{Canonical, Captured, ColumnKind, Key, Row, Table};
 
 /// A column of a row in binary form.
@@ -50,6 +52,32 @@ impl Layout {
         let key = self.canonical(table, &table.key, &row)?;
         let uniques = table.uniques.iter().filter_map(|k| self.canonical(table, k, &row)).collect();
         Some(Captured { row, key, uniques })
+    }
+
+    /// The columns that keys are made of.
+    pub fn key_columns(&self, table: &Table) -> Vec<usize> {
+        let parts = std::iter::once(&table.key).chain(&table.uniques).flat_map(|key| &key.parts);
+        parts.map(|part| part.column).collect::<BTreeSet<_>>().into_iter().collect()
+    }
+
+    /// A record of these columns alone; None when it is not of this table, or its key has a NULL. The row is left empty.
+    pub fn decode_keys(&self, table: &Table, bytes: &[u8]) -> Option<Captured> {
+        let (values, columns) = (record(bytes)?, self.key_columns(table));
+        if values.len() != columns.len() {
+            return None;
+        }
+        let mut row = vec![None; table.columns.len()];
+        for ((kind, value), column) in values.into_iter().zip(columns) {
+            let field = self.fields.iter().find(|field| field.column == Some(column))?;
+            if kind != field.kind {
+                return None;
+            }
+            row[column] = value.map(<[u8]>::to_vec);
+        }
+        let row = Row(row);
+        let key = self.canonical(table, &table.key, &row)?;
+        let uniques = table.uniques.iter().filter_map(|k| self.canonical(table, k, &row)).collect();
+        Some(Captured { row: Row(Vec::new()), key, uniques })
     }
 
     /// A key's value in canonical form; None when a NULL is in it.

@@ -155,18 +155,28 @@ fn writes_are_read() {
     assert_eq!(found.verb, Verb::Delete);
     assert!(
         found
-            .with_returning(sql, false)
+            .with_returning(sql, false, None)
             .starts_with("DELETE FROM s.\"T\" RETURNING $atone$ s.\"T\" $atone$::pg_catalog.regclass")
     );
-    assert_eq!(found.with_returning(sql, true), found.with_returning(sql, false));
+    assert_eq!(found.with_returning(sql, true, None), found.with_returning(sql, false, None));
     let sql = "UPDATE t SET a = 1";
     let Class::Write(found) = class(sql) else { panic!() };
     assert!(
-        found.with_returning(sql, true).contains(" RETURNING WITH (OLD AS \"atone old\") $atone$ t $atone$")
+        found
+            .with_returning(sql, true, None)
+            .contains(" RETURNING WITH (OLD AS \"atone old\") $atone$ t $atone$")
     );
+    let keys = found.with_returning(sql, true, Some(&["id".to_owned(), "a\"b".to_owned()]));
+    for row in ["t", "\"atone old\""] {
+        assert!(keys.contains(&format!("record_send(ROW({row}.\"id\", {row}.\"a\"\"b\"))")), "{keys}");
+    }
     let sql = "UPDATE t SET a = 1 RETURNING a";
     let Class::Write(found) = class(sql) else { panic!() };
-    assert!(found.with_returning(sql, true).starts_with("UPDATE t SET a = 1 RETURNING a, $atone$ t $atone$"));
+    assert!(
+        found
+            .with_returning(sql, true, None)
+            .starts_with("UPDATE t SET a = 1 RETURNING a, $atone$ t $atone$")
+    );
 }
 
 #[test]
