@@ -140,7 +140,7 @@ impl Targets {
     }
 }
 
-/// Is it a table of which this session may have the rows it wrote returned to it, with nothing else happening?
+/// Is it a table whose rows may be returned to the client that wrote them, with nothing else happening?
 const IS_PLAIN: &str = "SELECT CASE WHEN c.relkind IN ('r', 'p') AND c.relpersistence <> 't' AND NOT c.relhasrules \
     AND NOT pg_catalog.row_security_active(c.oid) AND pg_catalog.has_table_privilege(c.oid, 'SELECT') \
     AND NOT EXISTS (SELECT FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_type t ON t.oid = a.atttypid \
