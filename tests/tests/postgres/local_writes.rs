@@ -329,3 +329,35 @@ async fn one_prepared_statement_serves_outside_and_inside() {
         }
     }
 }
+
+#[tokio::test]
+async fn a_transaction_that_is_prepared_is_checked_before() {
+    for kind in Kind::POSTGRES {
+        let room = room(kind, "local_phases", TABLE).await;
+        let _holder = holding(&room, "UPDATE t SET v = 5 WHERE id = 1").await;
+        let mut writer = room.raw(true).await.unwrap();
+        for sql in ["BEGIN", "UPDATE t SET v = 6 WHERE id = 1"] {
+            assert_eq!(error_of(&mut writer, sql).await, Default::default(), "{kind:?}: {sql}");
+        }
+        let (state, message) = error_of(&mut writer, "PREPARE TRANSACTION 'local_phases'").await;
+        // What is prepared all the same must not outlive the test.
+        let (left, _) = error_of(&mut writer, "ROLLBACK PREPARED 'local_phases'").await;
+        assert_eq!((state.as_str(), left.as_str()), ("55P03", "42704"), "{kind:?}: {message}");
+    }
+}
+
+#[tokio::test]
+async fn more_rows_than_are_kept_are_checked_by_their_table() {
+    let tables = format!(
+        "{TABLE}; CREATE TABLE many (id int PRIMARY KEY, v int);
+        INSERT INTO many SELECT g, 0 FROM generate_series(1, 100100) g"
+    );
+    let room = room(Kind::Pg15, "local_many", &tables).await;
+    let mut writer = room.raw(true).await.unwrap();
+    assert_eq!(error_of(&mut writer, "UPDATE many SET v = 1").await, Default::default());
+    let mut holder = holding(&room, "UPDATE many SET v = 2 WHERE id = 100100").await;
+    let (state, message) = error_of(&mut writer, "UPDATE many SET v = 3").await;
+    assert_eq!(state, "55P03", "{message}");
+    assert_eq!(holder.one("SELECT atone_rollback()").await.unwrap(), "rolled_back");
+    assert_eq!(writer.one("SELECT count(*) FROM many WHERE v = 1").await.unwrap(), "100100");
+}
