@@ -11,6 +11,7 @@ use crate::{
     phase_two::Runner,
     postgres,
     session::{Door, SIGN_IN_LIMIT, Session},
+    stuck::Statements,
     tasks,
     watch::watch,
 };
@@ -49,6 +50,8 @@ pub struct Resource {
     pub guards: bool,
     /// How long a COMMIT queues for global locks.
     pub lock_wait: Duration,
+    /// What runs inside global transactions.
+    pub running: Arc<Statements>,
 }
 
 /// Starts, serves until a signal, ends. Errors name what to mend.
@@ -103,7 +106,10 @@ pub async fn run(config: Config) -> Result<(), String> {
             max_rows: config.max_rows,
             guards: database.guards(),
             lock_wait: Duration::from_millis(config.lock_wait_timeout_ms),
+            running: Arc::new(Statements::new(backend.name(), client.clone())),
         });
+        let waits = resource.running.clone().watch(backend.clone());
+        tasks::spawn("watch of waiting statements", until(stop.clone(), waits));
         let listener = bind(database.listen, &format!("database '{}': listen", database.name)).await?;
         ready += &format!(" {}={}", database.name, address(&listener)?);
         let entrance = Entrance {

@@ -11,6 +11,7 @@ mod jobs;
 mod memory;
 mod proxies;
 mod requests;
+mod turn;
 mod waiters;
 
 pub use memory::Waiting;

@@ -149,6 +149,7 @@ impl Session {
             Ok(FromProxy::Settled { xid, branch, resource, primary }) => {
                 leader.settled(xid, branch, &resource, &primary);
             }
+            Ok(FromProxy::Stuck(stuck)) => leader.stuck(self.connected.id, stuck),
             Ok(FromProxy::Sees(resource)) => leader.sees(self.connected.id, resource),
             Ok(FromProxy::Report { task, outcome, primary }) => {
                 leader.report(self.connected.id, task, outcome, &primary);

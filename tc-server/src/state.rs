@@ -6,14 +6,18 @@
 
 mod apply;
 mod entry;
+mod key;
 mod locks;
 mod phase_one;
 mod phase_two;
+mod stored;
 mod transaction;
 mod view;
 
 pub use entry::{Command, Effects, Entry, Reply};
-pub use locks::{Held, Lock, Locks};
+pub use key::{Key, Keys};
+pub use locks::{Hold, Lock, Locks};
+pub use stored::StateV1;
 pub use transaction::{Branch, BranchStatus, Decision, Event, EventKind, Transaction};
 pub use view::{LockRow, Totals};
 
@@ -44,10 +48,13 @@ pub const MAX_EVENTS: usize = 1_000;
 
 /// All that is replicated.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(from = "stored::StateV2")]
 pub struct State {
     clock: Millis,
     /// Shared pointers, so that a snapshot's copy is cheap; a changed transaction is copied on write.
     transactions: BTreeMap<Xid, Arc<Transaction>>,
+    /// What the branches need.
+    #[serde(skip_serializing)]
     locks: Locks,
     totals: Totals,
     /// Undecided transactions by deadline.
@@ -84,6 +91,20 @@ impl State {
     /// Counts since the first start of the cluster.
     pub fn totals(&self) -> Totals {
         self.totals
+    }
+
+    /// What a snapshot stores, without what follows from it.
+    pub fn image(&self) -> Self {
+        Self {
+            clock: self.clock,
+            transactions: self.transactions.clone(),
+            locks: Locks::default(),
+            totals: self.totals,
+            deadlines: self.deadlines.clone(),
+            expiries: self.expiries.clone(),
+            unfinished: self.unfinished.clone(),
+            forgotten: self.forgotten,
+        }
     }
 
     /// The same on every node that has applied the same entries.

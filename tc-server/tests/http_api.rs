@@ -73,8 +73,7 @@ async fn branches_locks_and_the_timeline_are_shown() {
     let shown = json!({ "branch": b.to_string(), "resource": "orders", "sequence": 1, "status": "registered",
         "reason": "", "keys": 2 });
     assert_eq!(page["branches"], json!([shown]));
-    let lock =
-        |key: &str| json!({ "resource": "orders", "table": "shop.item", "index": "PRIMARY", "key": key });
+    let lock = |key: &str| json!({ "resource": "orders", "table": "shop.item", "index": "PRIMARY", "key": key, "mode": "exclusive" });
     assert_eq!(page["locks"], json!([lock("41"), lock("42")]));
     let events: Vec<_> = page["timeline"].as_array().unwrap().iter().map(|e| &e["event"]).collect();
     assert_eq!(events, ["begin", "register"]);

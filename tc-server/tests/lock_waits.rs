@@ -2,7 +2,7 @@
 
 mod common;
 
-use atone_protocol::{CallError, Check, Client, Refusal, TaskOutcome, TxStatus, Xid};
+use atone_protocol::{CallError, Check, Client, LockKey, Refusal, Stuck, TaskOutcome, TxStatus, Xid};
 use atone_tc_server::Running;
 use common::*;
 use std::time::Duration;
@@ -116,16 +116,14 @@ async fn the_youngest_of_a_circle_yields() {
     let stays = ask(&client, old, &[2]);
     let refused = yields.await.unwrap();
     assert!(
-        matches!(refused, Err(CallError::Refused(Refusal::Conflict { deadlock: true, .. }))),
+        matches!(&refused, Err(CallError::Refused(Refusal::Conflict { deadlock, .. }))
+            if *deadlock == [young.to_string(), old.to_string()]),
         "{refused:?}"
     );
     assert_eq!(client.rollback(young, "deadlock", WAIT).await, Ok(TxStatus::RolledBack));
     // Failed at once or granted after the undo, according to which of the two decisions it met.
     let ended = stays.await.unwrap();
-    assert!(
-        matches!(ended, Ok(_) | Err(CallError::Refused(Refusal::Conflict { deadlock: false, .. }))),
-        "{ended:?}"
-    );
+    assert!(matches!(&ended, Ok(_) | Err(CallError::Refused(Refusal::Conflict { .. }))), "{ended:?}");
     running.stop().await;
 }
 
@@ -144,11 +142,16 @@ async fn its_own_keys_never_make_a_transaction_queue() {
     running.stop().await;
 }
 
+fn checking(xid: Option<Xid>, keys: Vec<LockKey>, tables: Vec<String>) -> Check {
+    let resource = "orders".into();
+    Check { xid, resource, keys, shared: Vec::new(), tables, wait: WAIT, session: 0 }
+}
+
 fn look(client: &Client, keys: &'static [u64], tables: &'static [&str]) -> JoinHandle<Result<(), CallError>> {
     let client = client.clone();
     let tables = tables.iter().map(|t| (*t).to_owned()).collect();
     let keys = register(Xid::from_u128(0), branch(), keys, WAIT).keys;
-    let check = Check { xid: None, resource: "orders".into(), keys, tables, wait: WAIT };
+    let check = checking(None, keys, tables);
     tokio::spawn(async move { client.check(check).await })
 }
 
@@ -163,7 +166,7 @@ async fn a_check_waits_until_keys_are_free_and_takes_none() {
     look(&client, &[2], &["shop.ite", "shop.items"]).await.unwrap().unwrap();
     // Its own locks do not count.
     let keys = register(holder, branch(), &[1], WAIT).keys;
-    let own = Check { xid: Some(holder), resource: "orders".into(), keys, tables: Vec::new(), wait: WAIT };
+    let own = checking(Some(holder), keys, Vec::new());
     client.check(own.clone()).await.unwrap();
     let elsewhere = Check { xid: None, resource: "accounts".into(), ..own.clone() };
     client.check(elsewhere).await.unwrap();
@@ -206,5 +209,64 @@ async fn a_check_fails_as_soon_as_the_holder_rolls_back() {
         };
         assert_eq!((who, holder_status), (holder, TxStatus::RollingBack));
     }
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn sharers_hold_a_key_together_and_a_check_may_share_it_too() {
+    let directory = tempfile::tempdir().unwrap();
+    let running = start(directory.path()).await;
+    let client = answering(&running);
+    let (one, two, alone) = (begin(&client).await, begin(&client).await, begin(&client).await);
+    for xid in [one, two] {
+        let mut request = register(xid, branch(), &[], WAIT);
+        request.shared = vec![key(1)];
+        client.register(request).await.unwrap();
+    }
+    let (_, page) = get(&running, "/v1/locks?key=1").await;
+    let modes: Vec<_> = page["locks"].as_array().unwrap().iter().map(|lock| &lock["mode"]).collect();
+    assert_eq!(modes, ["shared", "shared"]);
+    let mut shares = checking(None, Vec::new(), Vec::new());
+    shares.shared = vec![key(1)];
+    client.check(shares.clone()).await.unwrap();
+    let writes = look(&client, &[1], &[]);
+    waiting(&running, 1, 1).await;
+    let takes = ask(&client, alone, &[1]);
+    waiting(&running, 1, 2).await;
+    assert_eq!(client.commit(one).await, Ok(TxStatus::Committed));
+    assert!(!writes.is_finished() && !takes.is_finished());
+    assert_eq!(client.commit(two).await, Ok(TxStatus::Committed));
+    assert_eq!(takes.await.unwrap(), Ok(1));
+    shares.wait = Duration::ZERO;
+    let refused = client.check(shares).await;
+    assert!(
+        matches!(&refused, Err(CallError::Refused(Refusal::Conflict { holder, .. })) if *holder == alone),
+        "{refused:?}"
+    );
+    assert_eq!(client.commit(alone).await, Ok(TxStatus::Committed));
+    writes.await.unwrap().unwrap();
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn one_who_waits_here_yields_to_one_who_waits_for_it_in_a_database() {
+    let directory = tempfile::tempdir().unwrap();
+    let running = start(directory.path()).await;
+    let client = answering(&running);
+    let holder = begin(&client).await;
+    client.register(register(holder, branch(), &[1], WAIT)).await.unwrap();
+    let (resource, xid) = ("orders".to_owned(), Some(holder));
+    let stuck = Stuck { resource, session: 5, xid, by: vec![17] };
+    let mut check = checking(None, vec![key(1)], Vec::new());
+    check.session = 17;
+    let local = tokio::spawn({
+        let client = client.clone();
+        async move { client.check(check).await }
+    });
+    waiting(&running, 1, 1).await;
+    client.stuck(stuck);
+    let refused = local.await.unwrap();
+    let Err(CallError::Refused(Refusal::Conflict { deadlock, .. })) = &refused else { panic!("{refused:?}") };
+    assert_eq!(*deadlock, ["connection 17 of orders".to_owned(), holder.to_string()]);
     running.stop().await;
 }

@@ -2,7 +2,7 @@
 
 use atone_protocol::{BranchId, LockKey, Refusal, TxStatus, Xid};
 use atone_tc_server::raft::Image;
-use atone_tc_server::state::{Decision, Entry, HORIZON_MS, KEEP_MS, Reply, State};
+use atone_tc_server::state::{Decision, Entry, HORIZON_MS, Hold, KEEP_MS, Reply, State};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 
@@ -20,13 +20,16 @@ fn entry() -> impl Strategy<Value = Entry> {
     let tx = || (0..4u64).prop_map(xid);
     let branch = || (0..5u64).prop_map(BranchId::new);
     let resource = || prop_oneof![Just("orders".to_owned()), Just("stock".to_owned())];
-    let keys = prop::collection::vec((0..5u8).prop_map(key), 0..4);
+    let keys = || prop::collection::vec((0..5u8).prop_map(key), 0..4);
     let branches =
         || prop::collection::btree_set(branch(), 0..4).prop_map(|b| b.into_iter().collect::<Vec<_>>());
     prop_oneof![
         3 => (tx(), 1..90_000u64).prop_map(|(xid, timeout_ms)| Entry::Begin { xid, name: String::new(), timeout_ms }),
-        8 => (tx(), branch(), resource(), keys)
+        5 => (tx(), branch(), resource(), keys())
             .prop_map(|(xid, branch, resource, keys)| Entry::Register { xid, branch, resource, keys }),
+        4 => (tx(), branch(), resource(), keys(), keys()).prop_map(|(xid, branch, resource, keys, shared)| {
+            Entry::RegisterShared { xid, branch, resource, keys, shared }
+        }),
         1 => (tx(), branch()).prop_map(|(xid, branch)| Entry::Failed { xid, branch }),
         3 => (tx(), branches()).prop_map(|(xid, branches)| Entry::Commit { xid, branches }),
         2 => tx().prop_map(|xid| Entry::Rollback { xid, reason: "asked".into() }),
@@ -80,8 +83,11 @@ proptest! {
             let entry = sharpen(&state, entry);
             let (_, effects) = state.apply(at, entry.clone());
             prop_assert_eq!(state.check(), Ok(()), "after {:?}", entry);
-            for lock in &effects.freed {
-                prop_assert!(state.locks().holder(&lock.resource, &lock.key).is_none());
+            for (resource, keys) in &effects.freed {
+                for key in keys.iter() {
+                    let hold = state.locks().hold(resource, &key.to_lock_key());
+                    prop_assert!(!matches!(hold, Some(Hold::Exclusive(_))), "{key:?} after {entry:?}");
+                }
             }
             let now = decisions(&state);
             for (xid, decision) in &decided {
@@ -204,6 +210,39 @@ fn a_key_of_two_branches_is_freed_with_the_second() {
     let (_, effects) = state.apply(T0, Entry::Done { xid: xid(1), branches: vec![BranchId::new(1)] });
     assert_eq!(effects.freed.len(), 1);
     assert_eq!(register(&mut state, 2, 3, &[1]), Reply::Registered(1));
+}
+
+#[test]
+fn a_shared_key_is_held_by_many_and_by_nobody_alone() {
+    let mut state = State::default();
+    (1..=3).for_each(|n| begin(&mut state, n));
+    let ask = |state: &mut State, n: u64, branch: u64, keys: &[u8], shared: &[u8]| {
+        let of = |keys: &[u8]| keys.iter().map(|n| key(*n)).collect();
+        let (xid, branch, resource) = (xid(n), BranchId::new(branch), "orders".into());
+        state.apply(T0, Entry::RegisterShared { xid, branch, resource, keys: of(keys), shared: of(shared) }).0
+    };
+    let conflict = |reply: &Reply, with: u64| matches!(reply, Reply::Refused(Refusal::Conflict { holder, .. }) if *holder == xid(with));
+    assert_eq!(ask(&mut state, 1, 1, &[], &[1]), Reply::Registered(1));
+    assert_eq!(ask(&mut state, 2, 2, &[9], &[1]), Reply::Registered(1));
+    let refused = ask(&mut state, 3, 3, &[1], &[]);
+    assert!(conflict(&refused, 1), "{refused:?}");
+    // Not even one of those who share it.
+    let refused = ask(&mut state, 2, 4, &[1], &[]);
+    assert!(conflict(&refused, 1), "{refused:?}");
+    let (_, effects) = state.apply(T0, Entry::Commit { xid: xid(1), branches: vec![BranchId::new(1)] });
+    assert_eq!(effects.freed.len(), 1);
+    // Now alone, it may change it; when that branch is undone, it shares it again.
+    assert_eq!(ask(&mut state, 2, 4, &[1], &[]), Reply::Registered(2));
+    let refused = ask(&mut state, 3, 3, &[], &[1]);
+    assert!(conflict(&refused, 2), "{refused:?}");
+    state.apply(T0, Entry::Rollback { xid: xid(2), reason: String::new() });
+    let (_, effects) = state.apply(T0, Entry::Done { xid: xid(2), branches: vec![BranchId::new(4)] });
+    assert_eq!(effects.freed.len(), 1);
+    assert_eq!(state.check(), Ok(()));
+    assert_eq!(ask(&mut state, 3, 3, &[], &[1]), Reply::Registered(1));
+    assert_eq!(state.locks().len(), 2);
+    state.apply(T0, Entry::Done { xid: xid(2), branches: vec![BranchId::new(2)] });
+    assert_eq!((state.locks().len(), state.check()), (1, Ok(())));
 }
 
 #[test]

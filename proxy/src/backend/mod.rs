@@ -160,6 +160,14 @@ impl Backend {
         }
     }
 
+    /// Which connections wait for row locks of which others now.
+    pub async fn row_lock_waits(&self) -> Result<Vec<(u64, u64)>, BackendError> {
+        match &self.side {
+            Side::MySql(mysql) => mysql.row_lock_waits().await,
+            Side::Postgres(postgres) => postgres.row_lock_waits().await,
+        }
+    }
+
     /// Closes the connections.
     pub async fn close(&self) {
         match &self.side {

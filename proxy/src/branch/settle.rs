@@ -143,6 +143,8 @@ pub struct Settler<'a, L> {
     pub xid: Xid,
     /// How long to queue for locks.
     pub lock_wait: Duration,
+    /// The database's number of the application's connection.
+    pub session: u64,
 }
 
 impl<L: Local> Settler<'_, L> {
@@ -210,7 +212,9 @@ impl<L: Local> Settler<'_, L> {
             branch,
             resource: self.backend.name().to_owned(),
             keys,
+            shared: Vec::new(),
             wait: self.lock_wait,
+            session: self.session,
         }
     }
 

@@ -55,10 +55,12 @@ impl Question {
                 "SELECT pg_catalog.set_config('atone.counts', ',' || coalesce((SELECT \
                  pg_catalog.string_agg(oid || ':' || rows, ',') || ',' FROM (",
                 tables!(),
-                ") counted WHERE rows > 0), ''), true), pg_catalog.current_setting('track_counts')"
+                ") counted WHERE rows > 0), ''), true), pg_catalog.current_setting('track_counts'), \
+                 pg_catalog.current_setting('atone.lock_wait', true)"
             ),
             Self::Counts => concat!(
-                "SELECT oid::pg_catalog.text, name, rows::pg_catalog.text, pg_catalog.current_setting('track_counts') FROM ",
+                "SELECT oid::pg_catalog.text, name, rows::pg_catalog.text, pg_catalog.current_setting('track_counts'), \
+                 pg_catalog.current_setting('atone.lock_wait', true) FROM ",
                 changed!()
             ),
             Self::Proof => concat!(
@@ -185,6 +187,11 @@ impl Counters {
             results: Vec::new(),
         };
         (parse.then(|| (name, question.sql())), bind)
+    }
+
+    /// `atone.lock_wait`, which either question asks for too.
+    pub fn lock_wait(rows: &[Vec<Option<Vec<u8>>>]) -> Option<&str> {
+        std::str::from_utf8(rows.first()?.last()?.as_deref()?).ok()
     }
 
     /// The answer to [`Question::Counts`]. Counts that are off would prove nothing: None.

@@ -2,15 +2,17 @@
 
 use super::{
     End, FAILED, Failure, Session,
-    counters::{Counts, PORTAL, Question, Unseen},
+    counters::{Counters, Counts, PORTAL, Question, Unseen},
     pipeline::{Ask, Fate},
     write::{NOT_KEPT, UNCOUNTED, protectable},
 };
-use crate::{branch::Branch, wire::postgres::Bind};
+use crate::{branch::Branch, lock_wait, wire::postgres::Bind};
 use atone_undo_log::{
     analyze::Unsupported,
     postgres::{Class, Counted},
 };
+
+use std::time::Duration;
 
 impl Session {
     /// The local transaction has failed: the server refuses everything but its end.
@@ -79,6 +81,19 @@ impl Session {
         self.pipeline.bind(&bind, Fate::Drop);
         self.pipeline.execute(&name, Fate::Commits);
         self.pipeline.close(b'S', &name);
+    }
+
+    /// How long the session queues for global locks.
+    pub(super) fn lock_wait(&self) -> Duration {
+        self.lock_wait.unwrap_or(self.resource.lock_wait)
+    }
+
+    /// The same, as it says now.
+    pub(super) fn note_lock_wait(&mut self, rows: &[Vec<Option<Vec<u8>>>]) -> Result<(), String> {
+        if !rows.is_empty() {
+            self.lock_wait = lock_wait::read("atone.lock_wait", Counters::lock_wait(rows))?;
+        }
+        Ok(())
     }
 
     pub(super) async fn uncountable(&mut self) -> Result<(), End> {

@@ -161,7 +161,7 @@ impl Failure {
             }
             Refusal::Conflict { deadlock, holder_status, .. } => {
                 let tail = "the local transaction was rolled back; try it again";
-                if *deadlock {
+                if !deadlock.is_empty() {
                     Self::new(DEADLOCK, format!("{refusal}; {tail}"))
                 } else if matches!(holder_status, TxStatus::RollingBack | TxStatus::Blocked) {
                     Self::new(AGAIN, format!("{refusal}; {tail}"))

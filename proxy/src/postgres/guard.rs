@@ -450,7 +450,7 @@ impl Ending<'_> {
             match self.search(branch, &mut AfterImages::new()).await {
                 Ok(()) => {}
                 Err(SettleError::Unsearchable(..) | SettleError::TooLarge) => {
-                    let wait = self.session.resource.lock_wait;
+                    let wait = self.session.lock_wait();
                     self.ask(Vec::new(), tables, wait).await?;
                 }
                 Err(error) => return Err(error),
@@ -460,13 +460,14 @@ impl Ending<'_> {
         if keys.is_empty() {
             return Ok(());
         }
-        let wait = self.session.resource.lock_wait;
+        let wait = self.session.lock_wait();
         self.ask(keys, Vec::new(), wait).await
     }
 
     async fn ask(&self, keys: Vec<LockKey>, tables: Vec<String>, wait: Duration) -> Result<(), SettleError> {
         let resource = &self.session.resource;
-        let check = Check { xid: None, resource: resource.backend.name().to_owned(), keys, tables, wait };
+        let (name, session) = (resource.backend.name().to_owned(), self.session.number);
+        let check = Check { xid: None, resource: name, keys, shared: Vec::new(), tables, wait, session };
         resource.coordinator.check(check).await.map_err(|error| SettleError::Call(Box::new(error)))
     }
 }

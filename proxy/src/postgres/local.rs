@@ -156,7 +156,7 @@ impl Session {
         let resource = self.resource.clone();
         // From here to the end a request to cancel would meet statements of ours.
         let _ours = self.cancellable.ours().await;
-        let primary = self.server.clone();
+        let (primary, number, lock_wait) = (self.server.clone(), self.number, self.lock_wait());
         let mut ending = Ending { session: self, commit };
         let mut settler = Settler {
             local: &mut ending,
@@ -164,7 +164,8 @@ impl Session {
             coordinator: &resource.coordinator,
             primary: &primary,
             xid,
-            lock_wait: resource.lock_wait,
+            lock_wait,
+            session: number,
         };
         let settled = Box::pin(settler.settle(branch)).await;
         self.counters.forget();

@@ -70,7 +70,7 @@ impl Session {
                 return Ok(());
             }
         }
-        let wait = if locking.waits { resource.lock_wait } else { Duration::ZERO };
+        let wait = if locking.waits { self.lock_wait() } else { Duration::ZERO };
         self.await_free(keys.into_iter().collect(), tables.into_iter().collect(), wait).await
     }
 
@@ -85,8 +85,9 @@ impl Session {
         }
         let xid = self.membership.xid();
         let resource = self.resource.backend.name().to_owned();
-        let checked = self.resource.coordinator.check(Check { xid, resource, keys, tables, wait }).await;
-        checked.map_err(|error| match xid {
+        let (shared, session) = (Vec::new(), self.number);
+        let check = Check { xid, resource, keys, shared, tables, wait, session };
+        self.resource.coordinator.check(check).await.map_err(|error| match xid {
             Some(xid) => Failure::call(xid, &error),
             None => Failure::guarded(&error),
         })

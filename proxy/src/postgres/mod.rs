@@ -44,7 +44,7 @@ use failure::Failure;
 use guard::Targets;
 use pipeline::Pipeline;
 use statements::Statements;
-use std::{collections::BTreeMap, io, sync::Arc};
+use std::{collections::BTreeMap, io, sync::Arc, time::Duration};
 use tokio_util::sync::CancellationToken;
 
 /// Texts larger than this are not looked at outside a global transaction.
@@ -124,6 +124,10 @@ pub struct Session {
     counting: bool,
     /// Names of ours that are used up.
     names: u64,
+    /// The server's number of the connection.
+    number: u64,
+    /// How long it queues for global locks, if it says so.
+    lock_wait: Option<Duration>,
     /// The local transaction was ended behind the client's back: what its next statement is told.
     ended: Option<Failure>,
 }
@@ -139,6 +143,8 @@ impl Session {
             targets: Targets::default(),
             fit,
             membership,
+            lock_wait: None,
+            number: key.first_chunk::<4>().map_or(0, |number| u32::from_be_bytes(*number).into()),
             cancellable: cancels.enter(key),
             resource,
             client,

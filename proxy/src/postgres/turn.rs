@@ -34,7 +34,10 @@ impl Session {
             let message = self.next_message(stop).await?;
             let Some(message) = message else { continue };
             let ends = matches!(message.tag, b'S' | b'Q' | b'F');
+            let resource = self.resource.clone();
+            let running = self.membership.xid().map(|xid| resource.running.begin(self.number, xid));
             self.on_message(message).await?;
+            drop(running);
             if ends && self.membership.binding.is_none() && self.pipeline.is_empty() && !self.guard_is_up() {
                 return Ok(());
             }

@@ -196,6 +196,10 @@ impl Session {
         let mut kept = kept.into_iter();
         // The first counts of a local transaction stand before its statements, all others behind.
         if !begun && let Some(rows) = kept.next() {
+            if let Err(what) = self.note_lock_wait(&rows) {
+                self.answer.extend(Failure::misuse(&what).message("ERROR"));
+                return self.fail_locally().await;
+            }
             match Counters::read_baseline(&rows) {
                 Some(counts) => self.counters.begin(counts),
                 None => return self.uncountable().await,
@@ -256,6 +260,11 @@ impl Session {
             return Ok(());
         }
         for rows in kept {
+            if let Err(what) = self.note_lock_wait(&rows) {
+                self.answer.truncate(last_complete.unwrap_or(self.answer.len()));
+                self.answer.extend(Failure::misuse(&what).message("ERROR"));
+                return self.fail_locally().await;
+            }
             match Counters::read(&rows) {
                 Some(counts) => self.compare(counts, last_complete).await?,
                 None => return self.uncountable().await,

@@ -224,7 +224,8 @@ impl Session {
         commit: &str,
     ) -> Result<Result<Option<Bytes>, (Failure, bool)>, End> {
         let Some(xid) = self.membership.binding.as_ref().map(|b| b.xid) else { return Err(End::Done) };
-        let max_allowed_packet = self.settings().await?.max_allowed_packet;
+        let settings = self.settings().await?;
+        let max_allowed_packet = settings.max_allowed_packet;
         let primary = self.server.clone().unwrap_or_default();
         let resource = self.resource.clone();
         let mut local = LocalTransaction { backside: &mut self.backside, commit, max_allowed_packet };
@@ -234,7 +235,8 @@ impl Session {
             coordinator: &resource.coordinator,
             primary: &primary,
             xid,
-            lock_wait: resource.lock_wait,
+            lock_wait: settings.lock_wait.unwrap_or(resource.lock_wait),
+            session: self.number,
         };
         let settled = Box::pin(settler.settle(branch)).await;
         Ok(match settled {

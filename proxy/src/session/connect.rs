@@ -33,6 +33,8 @@ pub struct Connected {
     pub method: Method,
     /// The server's status flags.
     pub status: u16,
+    /// The server's number of the connection.
+    pub number: u64,
 }
 
 /// What signing in needs.
@@ -98,7 +100,10 @@ impl Door<'_> {
             method: &mut method,
         };
         match exchange.run().await? {
-            Exchanged::Accepted(status) => Ok(Some(Connected { client, database, answer, method, status })),
+            Exchanged::Accepted(status) => {
+                let number = greeting.connection.into();
+                Ok(Some(Connected { client, database, answer, method, status, number }))
+            }
             Exchanged::Refused | Exchanged::Failed => Ok(None),
         }
     }

@@ -192,8 +192,8 @@ impl Failure {
                 Self::new(1792, "25006", text)
             }
             Refusal::Conflict { deadlock, holder_status, .. } => {
-                let hopeless =
-                    *deadlock || matches!(holder_status, TxStatus::RollingBack | TxStatus::Blocked);
+                let hopeless = !deadlock.is_empty()
+                    || matches!(holder_status, TxStatus::RollingBack | TxStatus::Blocked);
                 let tail = "the local transaction was rolled back; try it again";
                 if hopeless {
                     Self::new(1213, "40001", format!("{refusal}; {tail}"))

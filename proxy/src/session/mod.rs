@@ -102,6 +102,8 @@ pub struct Session {
     tables_locked: bool,
     /// What the last statement left for the next one to ask about.
     echo: Option<Echo>,
+    /// The server's number of the connection.
+    number: u64,
 }
 
 /// A command, whole.
@@ -122,7 +124,7 @@ impl Command {
 impl Session {
     /// A session that has been signed in.
     pub fn new(resource: Arc<Resource>, mysql: Arc<MySql>, connected: Connected) -> Self {
-        let Connected { client, database, answer, method, status } = connected;
+        let Connected { client, database, answer, method, status, number } = connected;
         let backside = Backside::new(database, answer.capabilities, resource.max_rows, IMAGE_BYTES);
         let membership = Membership::new(resource.coordinator.clone(), resource.bindings.clone());
         Self {
@@ -144,6 +146,7 @@ impl Session {
             readings: BTreeMap::new(),
             tables_locked: false,
             echo: None,
+            number,
         }
     }
 
@@ -239,7 +242,9 @@ impl Session {
             },
             None => command,
         };
-        if self.membership.binding.is_some() {
+        if let Some(xid) = self.membership.xid() {
+            let resource = self.resource.clone();
+            let _running = resource.running.begin(self.number, xid);
             self.dispatch_bound(command).await
         } else {
             self.dispatch_free(command).await

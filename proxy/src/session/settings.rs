@@ -2,8 +2,9 @@
 //! changed.
 
 use super::ask::{Answer, Backside};
+use crate::lock_wait;
 use atone_undo_log::{analyze::Unsupported, sql::SqlMode};
-use std::{io, sync::Arc};
+use std::{io, sync::Arc, time::Duration};
 
 /// The settings, as of the last look.
 #[derive(Debug, Clone)]
@@ -24,12 +25,14 @@ pub struct Settings {
     pub account: String,
     /// The default schema.
     pub schema: Option<String>,
+    /// How long it queues for global locks, if it says so.
+    pub lock_wait: Option<Duration>,
     /// Why no statement of this session can be read surely, if so.
     pub unreadable: Option<Unsupported>,
 }
 
 const QUERY: &str = "SELECT @@sql_mode, @@character_set_client, @@character_set_connection, \
-    @@auto_increment_increment, @@max_allowed_packet, @@sql_select_limit, CURRENT_USER(), DATABASE()";
+    @@auto_increment_increment, @@max_allowed_packet, @@sql_select_limit, CURRENT_USER(), DATABASE(), @atone_lock_wait_ms";
 
 /// A quote or backslash may be the second byte of a character in these.
 const UNREADABLE: [&str; 5] = ["big5", "cp932", "gbk", "sjis", "gb18030"];
@@ -72,7 +75,11 @@ impl Settings {
         let modes = known(0)?.to_ascii_uppercase();
         let has = |mode: &str| modes.split(',').any(|m| m == mode);
         let (charset, connection) = (known(1)?, known(2)?);
-        let unreadable = unreadable(&modes, [&charset, &connection], &known(5)?);
+        let mut unreadable = unreadable(&modes, [&charset, &connection], &known(5)?);
+        let lock_wait = lock_wait::read("@atone_lock_wait_ms", text(8).as_deref());
+        if let Err(why) = &lock_wait {
+            unreadable = Some(Unsupported(format!("a session whose {why},")));
+        }
         Ok(Self {
             mode: SqlMode {
                 ansi_quotes: has("ANSI_QUOTES"),
@@ -85,6 +92,7 @@ impl Settings {
             max_allowed_packet: known(4)?.parse().map_err(|_| malformed())?,
             account: known(6)?,
             schema: text(7),
+            lock_wait: lock_wait.unwrap_or_default(),
             unreadable,
         })
     }

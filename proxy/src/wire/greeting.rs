@@ -19,6 +19,8 @@ pub struct Greeting {
     low_at: usize,
     nonce: Vec<u8>,
     plugin: Vec<u8>,
+    /// The number of the connection.
+    pub connection: u32,
 }
 
 impl Greeting {
@@ -29,7 +31,7 @@ impl Greeting {
             return None;
         }
         reader.until_zero()?;
-        reader.take(4)?;
+        let connection = u32::from_le_bytes(reader.take(4)?.try_into().ok()?);
         let mut nonce = reader.take(8)?.to_vec();
         reader.byte()?;
         let low_at = payload.len() - reader.0.len();
@@ -37,7 +39,7 @@ impl Greeting {
         nonce.extend(reader.take(12.min(reader.0.len()))?);
         reader.byte();
         let plugin = reader.until_zero().unwrap_or(reader.0).to_vec();
-        Some(Self { payload, low_at, nonce, plugin })
+        Some(Self { payload, low_at, nonce, plugin, connection })
     }
 
     /// The challenge for the client's first answer.

@@ -8,7 +8,9 @@ mod connection;
 mod primaries;
 
 use crate::convert::{proxy_to_wire, request_to_wire};
-use crate::messages::{Answer, Check, FromProxy, Register, Request, Resource, Task, TaskId, TaskOutcome};
+use crate::messages::{
+    Answer, Check, FromProxy, Register, Request, Resource, Stuck, Task, TaskId, TaskOutcome,
+};
 use crate::wire::proxy_message::Body;
 use crate::{BranchId, Refusal, TxStatus, Xid};
 use connection::{Connection, Outgoing};
@@ -176,6 +178,14 @@ impl Client {
             let seen = Resource { name: resource.to_owned(), primary: primary.to_owned() };
             // Dropped when the queue is full: the next look is not far.
             let _ = self.queue.try_send(Outgoing::Note(proxy_to_wire(FromProxy::Sees(seen))));
+        }
+    }
+
+    /// Says that a statement waits in its database for other connections, or no more. Dropped while disconnected: it is
+    /// said again.
+    pub fn stuck(&self, stuck: Stuck) {
+        if self.connected() {
+            let _ = self.queue.try_send(Outgoing::Note(proxy_to_wire(FromProxy::Stuck(stuck))));
         }
     }
 

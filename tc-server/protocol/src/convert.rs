@@ -2,7 +2,7 @@
 //! a sentence, so that nothing behind it has to look at a message twice.
 
 use crate::messages::{
-    Answer, Check, FromProxy, Register, Request, Resource, Task, TaskId, TaskKind, TaskOutcome,
+    Answer, Check, FromProxy, Register, Request, Resource, Stuck, Task, TaskId, TaskKind, TaskOutcome,
 };
 use crate::wire::{self, answer, coordinator_message, proxy_message, refusal, task_report};
 use crate::{BranchId, LockKey, Refusal, TxStatus, VERSION, Xid};
@@ -19,6 +19,15 @@ fn missing(what: &str) -> WireError {
 
 fn xid(text: &str) -> Result<Xid, WireError> {
     text.parse().map_err(|error| WireError(format!("{error}")))
+}
+
+/// Empty: none.
+fn some_xid(text: &str) -> Result<Option<Xid>, WireError> {
+    if text.is_empty() { Ok(None) } else { xid(text).map(Some) }
+}
+
+fn shown(xid: Option<Xid>) -> String {
+    xid.map_or_else(String::new, |xid| xid.to_string())
 }
 
 fn ms(duration: Duration) -> u64 {
@@ -76,14 +85,18 @@ pub fn request_to_wire(request: Request) -> proxy_message::Body {
             branch: r.branch.as_u64(),
             resource: r.resource,
             keys: r.keys.into_iter().map(Into::into).collect(),
+            shared: r.shared.into_iter().map(Into::into).collect(),
             wait_ms: ms(r.wait),
+            session: r.session,
         }),
         Request::Check(c) => Body::Check(wire::Check {
-            xid: c.xid.map_or_else(String::new, |xid| xid.to_string()),
+            xid: shown(c.xid),
             resource: c.resource,
             keys: c.keys.into_iter().map(Into::into).collect(),
+            shared: c.shared.into_iter().map(Into::into).collect(),
             tables: c.tables,
             wait_ms: ms(c.wait),
+            session: c.session,
         }),
         Request::Failed { xid, branch } => {
             Body::Failed(wire::Failed { xid: xid.to_string(), branch: branch.as_u64() })
@@ -111,6 +124,9 @@ pub fn proxy_to_wire(message: FromProxy) -> wire::ProxyMessage {
             (0, Body::Settled(wire::Settled { xid: xid.to_string(), branch, resource, primary }))
         }
         FromProxy::Sees(Resource { name, primary }) => (0, Body::Sees(wire::Resource { name, primary })),
+        FromProxy::Stuck(Stuck { resource, session, xid, by }) => {
+            (0, Body::Stuck(wire::Stuck { resource, session, xid: shown(xid), by }))
+        }
         FromProxy::Report { task, outcome, primary } => {
             let outcome = Some(outcome_to_wire(outcome));
             (0, Body::TaskReport(wire::TaskReport { task: task.0, outcome, primary }))
@@ -146,6 +162,10 @@ pub fn proxy_from_wire(message: wire::ProxyMessage) -> Result<FromProxy, WireErr
                 primary: s.primary,
             });
         }
+        Body::Stuck(s) => {
+            let (resource, xid) = (s.resource, some_xid(&s.xid)?);
+            return Ok(FromProxy::Stuck(Stuck { resource, session: s.session, xid, by: s.by }));
+        }
         Body::Sees(s) => return Ok(FromProxy::Sees(Resource { name: s.name, primary: s.primary })),
         Body::TaskReport(r) => {
             let outcome = match r.outcome.ok_or_else(|| missing("an outcome"))? {
@@ -165,14 +185,18 @@ pub fn proxy_from_wire(message: wire::ProxyMessage) -> Result<FromProxy, WireErr
             branch: BranchId::new(r.branch),
             resource: r.resource,
             keys: r.keys.into_iter().map(Into::into).collect(),
+            shared: r.shared.into_iter().map(Into::into).collect(),
             wait: Duration::from_millis(r.wait_ms),
+            session: r.session,
         }),
         Body::Check(c) => Request::Check(Check {
-            xid: if c.xid.is_empty() { None } else { Some(xid(&c.xid)?) },
+            xid: some_xid(&c.xid)?,
             resource: c.resource,
             keys: c.keys.into_iter().map(Into::into).collect(),
+            shared: c.shared.into_iter().map(Into::into).collect(),
             tables: c.tables,
             wait: Duration::from_millis(c.wait_ms),
+            session: c.session,
         }),
         Body::Failed(f) => Request::Failed { xid: xid(&f.xid)?, branch: BranchId::new(f.branch) },
         Body::Commit(c) => Request::Commit { xid: xid(&c.xid)? },

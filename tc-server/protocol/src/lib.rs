@@ -14,7 +14,7 @@ mod status;
 pub use client::{CallError, Client, ClientOptions, Tasks};
 pub use ids::{BranchId, ParseIdError, Xid};
 pub use lock_key::LockKey;
-pub use messages::{Check, Register, Resource, Task, TaskId, TaskKind, TaskOutcome};
+pub use messages::{Check, Register, Resource, Stuck, Task, TaskId, TaskKind, TaskOutcome};
 pub use status::{Refusal, TxStatus};
 
 /// The generated wire messages.
@@ -24,4 +24,4 @@ pub mod wire {
 }
 
 /// The version of this contract; both sides refuse another one.
-pub const VERSION: u32 = 3;
+pub const VERSION: u32 = 4;

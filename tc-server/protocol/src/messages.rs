@@ -23,8 +23,12 @@ pub struct Register {
     pub resource: String,
     /// All it wrote.
     pub keys: Vec<LockKey>,
+    /// What must stay as it is: others may hold these too, but nobody alone.
+    pub shared: Vec<LockKey>,
     /// How long to queue for keys that others hold; the coordinator caps it.
     pub wait: Duration,
+    /// The database's number of the connection that waits meanwhile; 0 when it is not known.
+    pub session: u64,
 }
 
 /// Asks whether keys are free, and takes none. Whoever asks holds the rows' locks in the database.
@@ -36,10 +40,27 @@ pub struct Check {
     pub resource: String,
     /// The keys.
     pub keys: Vec<LockKey>,
+    /// Keys that others may hold together, but nobody alone.
+    pub shared: Vec<LockKey>,
     /// Tables, as lock keys name them, of which no key may be held.
     pub tables: Vec<String>,
     /// How long to wait for keys that others hold; the coordinator caps it.
     pub wait: Duration,
+    /// The database's number of the connection that waits meanwhile; 0 when it is not known.
+    pub session: u64,
+}
+
+/// A statement waits in its database for row locks of other connections.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stuck {
+    /// Where.
+    pub resource: String,
+    /// The database's number of its connection.
+    pub session: u64,
+    /// The global transaction it is in.
+    pub xid: Option<Xid>,
+    /// The connections it waits for; none: it does not wait any more.
+    pub by: Vec<u64>,
 }
 
 /// A request that is answered exactly once.
@@ -113,6 +134,8 @@ pub enum FromProxy {
     },
     /// A look at a database has found this primary.
     Sees(Resource),
+    /// A statement waits in its database, or no more.
+    Stuck(Stuck),
     /// How a task ended.
     Report {
         /// The task.

@@ -54,7 +54,7 @@ pub enum Refusal {
         reason: String,
     },
     /// A key is held by another transaction; nothing was taken.
-    #[error("{}.{} ({}) is locked by global transaction {holder} ({holder_status})", key.table, key.index, key.shown)]
+    #[error("{}.{} ({}) is locked by global transaction {holder} ({holder_status}){}", key.table, key.index, key.shown, circle(.deadlock))]
     Conflict {
         /// The key.
         key: LockKey,
@@ -62,8 +62,8 @@ pub enum Refusal {
         holder: Xid,
         /// Where the holder stands.
         holder_status: TxStatus,
-        /// True when waiting on would never end.
-        deadlock: bool,
+        /// Who waits for whom in a circle, the asker first; empty unless waiting on would never end.
+        deadlock: Vec<String>,
     },
     /// A branch failed, so that the transaction was rolled back when its commit was asked.
     #[error("the global transaction was rolled back: {reason}")]
@@ -74,6 +74,12 @@ pub enum Refusal {
     /// The request makes no sense.
     #[error("{0}")]
     Invalid(String),
+}
+
+fn circle(deadlock: &[String]) -> String {
+    let Some(first) = deadlock.first() else { return String::new() };
+    let all: Vec<_> = deadlock.iter().chain([first]).map(String::as_str).collect();
+    format!("; deadlock: {}", all.join(" waits for "))
 }
 
 fn because(reason: &str) -> String {

@@ -47,9 +47,10 @@ pub(super) fn whole(xid: Xid, tx: &Transaction, locks: &[LockRow<'_>]) -> Value 
         .map(|lock| {
             json!({
                 "resource": lock.resource,
-                "table": lock.key.table,
-                "index": lock.key.index,
-                "key": lock.key.shown,
+                "table": lock.key.table(),
+                "index": lock.key.index(),
+                "key": lock.key.shown(),
+                "mode": mode(lock),
             })
         })
         .collect();
@@ -89,16 +90,21 @@ pub(super) fn add_put_off(body: &mut Value, leader: &Caller, xid: Xid) {
     }
 }
 
+fn mode(row: &LockRow<'_>) -> &'static str {
+    if row.shared { "shared" } else { "exclusive" }
+}
+
 /// A held lock.
 pub(super) fn lock(row: &LockRow<'_>, waiting: &Waiting<'_>) -> Value {
     json!({
         "resource": row.resource,
-        "table": row.key.table,
-        "index": row.key.index,
-        "key": row.key.shown,
-        "xid": row.held.xid.to_string(),
-        "branch": row.held.branch.to_string(),
-        "since": time(row.held.since),
-        "waiting": waiting.of(row.resource, row.key),
+        "table": row.key.table(),
+        "index": row.key.index(),
+        "key": row.key.shown(),
+        "mode": mode(row),
+        "xid": row.xid.to_string(),
+        "branch": row.branch.to_string(),
+        "since": time(row.since),
+        "waiting": waiting.of(row.resource, &row.key.to_lock_key()),
     })
 }

@@ -151,13 +151,12 @@ pub(super) async fn locks(Shared(ready): Shared<Ready>, RawQuery(query): RawQuer
     leader.node().linearize().await.map_err(|why| Problem::new(StatusCode::SERVICE_UNAVAILABLE, why))?;
     let rows: Vec<_> = leader.look(|state, waiting| {
         let of_holder = holder.map(|xid| state.locks_of(xid).into_iter());
-        let all = || state.locks().iter().map(|(resource, key, held)| LockRow { resource, key, held });
         let rows: Box<dyn Iterator<Item = LockRow<'_>>> = match of_holder {
             Some(rows) => Box::new(rows),
-            None => Box::new(all()),
+            None => Box::new(state.lock_rows()),
         };
         rows.filter(|row| {
-            is("database", row.resource) && in_table(&row.key.table) && is("key", &row.key.shown)
+            is("database", row.resource) && in_table(row.key.table()) && is("key", row.key.shown())
         })
         .take(limit)
         .map(|row| show::lock(&row, &waiting))

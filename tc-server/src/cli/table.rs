@@ -33,7 +33,7 @@ pub(super) fn transactions(answer: &Value) -> String {
 }
 
 pub(super) fn locks(answer: &Value) -> String {
-    let columns = ["resource", "table", "index", "key", "xid", "branch", "since", "waiting"];
+    let columns = ["resource", "table", "index", "key", "mode", "xid", "branch", "since", "waiting"];
     table(&answer["locks"], &columns, "no locks")
 }
 
@@ -47,7 +47,7 @@ pub(super) fn transaction(answer: &Value) -> String {
     }
     let branches = ["branch", "resource", "sequence", "status", "keys", "reason"];
     text.push_str(&format!("\nbranches\n{}", table(&answer["branches"], &branches, "none")));
-    let locks = ["resource", "table", "index", "key"];
+    let locks = ["resource", "table", "index", "key", "mode"];
     text.push_str(&format!("\nlocks\n{}", table(&answer["locks"], &locks, "none")));
     let timeline = ["at", "event", "branch", "detail"];
     text.push_str(&format!("\ntimeline\n{}", table(&answer["timeline"], &timeline, "none")));

@@ -1,9 +1,10 @@
 //! Those who ask whether keys are free and take none: writers and locking reads outside global transactions. Pure.
 //!
-//! They stand in nobody's way and hold nothing here, so that they need no queue: each waits for one key at a time, and is
-//! called when it is freed or when its holder begins to roll back.
+//! They stand in nobody's way here, so that they need no queue: each waits for one key at a time, and is called when it is
+//! freed or when its holder begins to roll back. In the wait-for graph they are because of the row locks they hold.
 
-use super::waiters::{Holder, MAX_WAITERS, Turn};
+use super::turn::{Held, Turn, Want, conflict};
+use super::waiters::MAX_WAITERS;
 use crate::state::Lock;
 use atone_protocol::{LockKey, Refusal, TxStatus, Xid};
 use std::collections::BTreeMap;
@@ -20,7 +21,7 @@ pub(super) struct Checks {
 /// One who waits for a key.
 #[derive(Debug)]
 pub(super) struct Waiting {
-    lock: Lock,
+    pub want: Want,
     id: u64,
     pub turn: Arc<Turn>,
 }
@@ -38,29 +39,31 @@ impl Checks {
         self.by_lock.get(&Lock { resource: resource.to_owned(), key: key.clone() }).map_or(0, BTreeMap::len)
     }
 
-    /// Waits for a key that another transaction holds. Fails at once when that one is being rolled back: its undo may need
-    /// row locks of the asker's.
-    pub fn join(&mut self, lock: Lock, holder: Holder<'_>) -> Result<Waiting, Box<Refusal>> {
+    /// Waits for a key that another transaction than `xid` holds. Fails at once when that one is being rolled back: its undo
+    /// may need row locks of the asker's.
+    pub fn join(&mut self, want: Want, xid: Option<Xid>, held: Held<'_>) -> Result<Waiting, Box<Refusal>> {
         let turn = Arc::new(Turn::default());
-        match holder(&lock) {
-            None => turn.call(),
-            Some((who, status)) if status != TxStatus::Active || self.count >= MAX_WAITERS => {
-                return Err(Box::new(conflict(&lock, who, status)));
-            }
-            Some(_) => {}
+        let others = held.others(&want, xid);
+        let doomed =
+            others.iter().find(|(_, status)| *status != TxStatus::Active || self.count >= MAX_WAITERS);
+        if let Some((who, status)) = doomed {
+            return Err(Box::new(conflict(&want.lock, *who, *status)));
+        }
+        if others.is_empty() {
+            turn.call();
         }
         let id = self.next;
         self.next += 1;
         self.count += 1;
-        self.by_lock.entry(lock.clone()).or_default().insert(id, Arc::clone(&turn));
-        Ok(Waiting { lock, id, turn })
+        self.by_lock.entry(want.lock.clone()).or_default().insert(id, Arc::clone(&turn));
+        Ok(Waiting { want, id, turn })
     }
 
     pub fn leave(&mut self, waiting: &Waiting) {
-        let Some(turns) = self.by_lock.get_mut(&waiting.lock) else { return };
+        let Some(turns) = self.by_lock.get_mut(&waiting.want.lock) else { return };
         self.count -= usize::from(turns.remove(&waiting.id).is_some());
         if turns.is_empty() {
-            self.by_lock.remove(&waiting.lock);
+            self.by_lock.remove(&waiting.want.lock);
         }
     }
 
@@ -77,8 +80,4 @@ impl Checks {
             }
         }
     }
-}
-
-pub(super) fn conflict(lock: &Lock, holder: Xid, holder_status: TxStatus) -> Refusal {
-    Refusal::Conflict { key: lock.key.clone(), holder, holder_status, deadlock: false }
 }

@@ -1,24 +1,167 @@
-//! Circles in the wait-for graph. An edge appears only when somebody queues, so that is when they are looked for.
+//! Circles in the wait-for graph. An edge appears only when somebody begins to wait, so that is when they are looked for.
+//!
+//! Who waits in the queue waits for transactions. Who waits in a database waits for connections there, of which proxies
+//! tell; such a connection may belong to one who waits here, for the very transaction that waits there.
 
-use super::waiters::{Holder, Waiters};
-use atone_protocol::Xid;
-use std::collections::BTreeSet;
+use super::proxies::SessionId;
+use super::turn::{Connection, Held, Turn, Want, Who, conflict};
+use super::waiters::Waiters;
+use atone_protocol::{Refusal, Stuck, Xid};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+/// Statements that proxies may tell of at once.
+const MAX_STUCK: usize = 4096;
+/// Connections that one statement is said to wait for.
+const MAX_BLOCKERS: usize = 64;
+
+/// Who waits elsewhere than in the queue, and for whom.
+#[derive(Debug, Default)]
+pub(super) struct Graph {
+    /// Statements that wait in their databases.
+    stuck: BTreeMap<Connection, InDatabase>,
+    /// Local transactions that wait for a key here, holding row locks in their database.
+    locals: BTreeMap<Connection, (Want, Arc<Turn>)>,
+    /// The connections of those who are queued.
+    queued: BTreeMap<Connection, Xid>,
+}
+
+#[derive(Debug)]
+struct InDatabase {
+    xid: Option<Xid>,
+    by: Vec<Connection>,
+    told_by: SessionId,
+}
+
+impl Graph {
+    pub fn somebody_is_stuck(&self) -> bool {
+        !self.stuck.is_empty()
+    }
+
+    /// A connection's local transaction is queued for a global lock.
+    pub fn waits(&mut self, connection: Connection, xid: Xid) {
+        self.queued.insert(connection, xid);
+    }
+
+    pub fn waits_no_more(&mut self, connection: &Connection) {
+        self.queued.remove(connection);
+    }
+
+    /// A connection's local transaction, in no global one, waits for a key.
+    pub fn local_waits(&mut self, connection: Connection, want: Want, turn: Arc<Turn>) {
+        self.locals.insert(connection, (want, turn));
+    }
+
+    pub fn local_waits_no_more(&mut self, connection: &Connection) {
+        self.locals.remove(connection);
+    }
+
+    /// A proxy tells of a statement; whom to look for in a circle, if it waits.
+    pub fn tell(&mut self, told_by: SessionId, stuck: Stuck) -> Option<Who> {
+        let connection = Connection::new(&stuck.resource, stuck.session)?;
+        // Another proxy may see the wait of a transaction of which it does not know.
+        let known = self.stuck.get(&connection);
+        if known.is_some_and(|known| known.told_by != told_by && known.xid.is_some() && stuck.xid.is_none()) {
+            return None;
+        }
+        let by = stuck.by.iter().take(MAX_BLOCKERS);
+        let by: Vec<_> = by.filter_map(|number| Connection::new(&stuck.resource, *number)).collect();
+        if by.is_empty() || (self.stuck.len() >= MAX_STUCK && !self.stuck.contains_key(&connection)) {
+            self.stuck.remove(&connection);
+            return None;
+        }
+        self.stuck.insert(connection.clone(), InDatabase { xid: stuck.xid, by, told_by });
+        Some(self.owner(&connection))
+    }
+
+    /// A proxy is gone, and its connections with it.
+    pub fn forget(&mut self, told_by: SessionId) {
+        self.stuck.retain(|_, stuck| stuck.told_by != told_by);
+    }
+
+    fn owner(&self, connection: &Connection) -> Who {
+        let told = self.stuck.get(connection).and_then(|stuck| stuck.xid);
+        match told.or_else(|| self.queued.get(connection).copied()) {
+            Some(xid) => Who::Global(xid),
+            None => Who::Local(connection.clone()),
+        }
+    }
+
+    pub fn fail_local(&mut self, connection: &Connection, circle: &[Who], held: Held<'_>) {
+        let Some((want, turn)) = self.locals.remove(connection) else { return };
+        let first = held.others(&want, None).into_iter().next();
+        let refusal = match first.map(|(who, status)| conflict(&want.lock, who, status)) {
+            Some(Refusal::Conflict { key, holder, holder_status, .. }) => {
+                let deadlock = circle.iter().map(Who::to_string).collect();
+                Refusal::Conflict { key, holder, holder_status, deadlock }
+            }
+            // It is free meanwhile.
+            Some(_) | None => return turn.call(),
+        };
+        turn.fail(refusal);
+    }
+}
 
 impl Waiters {
-    /// The youngest transaction of a circle through `xid`, if there is one.
-    pub(super) fn youngest_in_circle(&self, xid: Xid, holder: Holder<'_>) -> Option<Xid> {
+    fn waits_for(&self, who: &Who, held: Held<'_>) -> BTreeSet<Who> {
+        let graph = &self.graph;
+        let mut found = BTreeSet::new();
+        let in_database = |connection: &Connection| {
+            let by = graph.stuck.get(connection).into_iter().flat_map(|stuck| &stuck.by);
+            by.map(|other| graph.owner(other)).collect::<Vec<_>>()
+        };
+        match who {
+            Who::Global(xid) => {
+                found.extend(self.queued_behind(*xid, held).into_iter().map(Who::Global));
+                let own = graph.stuck.iter().filter(|(_, stuck)| stuck.xid == Some(*xid));
+                own.for_each(|(connection, _)| found.extend(in_database(connection)));
+            }
+            Who::Local(connection) => {
+                if let Some((want, _)) = graph.locals.get(connection) {
+                    let others = held.others(want, None);
+                    found.extend(others.into_iter().map(|(other, _)| Who::Global(other)));
+                }
+                found.extend(in_database(connection));
+            }
+        }
+        found.remove(who);
+        found
+    }
+
+    /// Those who wait for each other, beginning with `who`.
+    fn circle(&self, who: &Who, held: Held<'_>) -> Option<Vec<Who>> {
         let mut seen = BTreeSet::new();
-        let mut path: Vec<(Xid, Vec<Xid>)> = vec![(xid, self.waits_for(xid, holder).into_iter().collect())];
+        let next_of = |who: &Who| self.waits_for(who, held).into_iter().collect::<Vec<_>>();
+        let mut path: Vec<(Who, Vec<Who>)> = vec![(who.clone(), next_of(who))];
         while let Some((_, next)) = path.last_mut() {
             match next.pop() {
-                Some(back) if back == xid => return path.iter().map(|(who, _)| *who).max(),
-                Some(who) if seen.insert(who) => {
-                    path.push((who, self.waits_for(who, holder).into_iter().collect()));
+                Some(back) if back == *who => return Some(path.into_iter().map(|(who, _)| who).collect()),
+                Some(other) => {
+                    if seen.insert(other.clone()) {
+                        let next = next_of(&other);
+                        path.push((other, next));
+                    }
                 }
-                Some(_) => {}
                 None => drop(path.pop()),
             }
         }
         None
+    }
+
+    /// Who is to yield in a circle through `who`, and the circle from him on: a local transaction before a global one, of
+    /// those the youngest. Those who wait in a database only cannot be told from here; the database finds circles of these.
+    pub(super) fn yielding(&self, who: &Who, held: Held<'_>) -> Option<(Who, Vec<Who>)> {
+        let mut circle = self.circle(who, held)?;
+        let rank = |who: &Who| match who {
+            Who::Local(connection) => self.graph.locals.contains_key(connection).then_some((1, None)),
+            Who::Global(xid) => self.by_xid.contains_key(xid).then_some((0, Some(*xid))),
+        };
+        let (at, _) = circle
+            .iter()
+            .enumerate()
+            .filter_map(|(at, who)| Some((at, rank(who)?)))
+            .max_by(|a, b| a.1.cmp(&b.1))?;
+        circle.rotate_left(at);
+        Some((circle[0].clone(), circle))
     }
 }

@@ -1,10 +1,12 @@
 //! The driver: takes in effects and reports, wakes waiters, gives out tasks, and lets time pass.
 
 use super::Leader;
-use super::memory::{Memory, holder};
+use super::memory::Memory;
 use super::proxies::SessionId;
-use crate::state::{Decision, Effects, Entry, State};
-use atone_protocol::{BranchId, Refusal, Resource, Task, TaskId, TaskKind, TaskOutcome, Xid, failpoint};
+use crate::state::{Decision, Effects, Entry, Lock, State};
+use atone_protocol::{
+    BranchId, Refusal, Resource, Stuck, Task, TaskId, TaskKind, TaskOutcome, Xid, failpoint,
+};
 use std::collections::BTreeMap;
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -93,6 +95,15 @@ impl Leader {
         if memory.proxies.sessions.get(&id).is_some_and(|s| s.resources.contains(&resource.name)) {
             memory.proxies.see(&resource.name, resource.primary);
         }
+    }
+
+    /// A proxy tells of a statement that waits in its database: if it waits for one who waits here for it, that one yields.
+    pub fn stuck(&self, id: SessionId, stuck: Stuck) {
+        self.with(|state, memory| {
+            if let Some(who) = memory.waiters.graph.tell(id, stuck) {
+                memory.waiters.break_circles_of(&who, state);
+            }
+        });
     }
 
     /// A hint; worth remembering only for a live branch of an undecided transaction.
@@ -188,11 +199,11 @@ fn gather(entries: Vec<Entry>) -> Vec<Entry> {
 }
 
 fn absorb(state: &State, memory: &mut Memory, effects: Effects) {
-    let holder = holder(state);
+    let nobody_waits = memory.waiters.len() + memory.checks.len() == 0;
     for xid in &effects.decided {
         memory.proxies.drop_hints(*xid);
         let Some(tx) = state.transaction(*xid) else { continue };
-        if memory.waiters.len() + memory.checks.len() == 0 {
+        if nobody_waits {
             continue;
         }
         let own = Refusal::Finished { status: tx.status(), reason: tx.reason().to_owned() };
@@ -207,8 +218,14 @@ fn absorb(state: &State, memory: &mut Memory, effects: Effects) {
         memory.refresh(state, *xid);
         memory.tell(*xid);
     }
-    for lock in &effects.freed {
-        memory.waiters.call_next(lock, &holder);
-        memory.checks.freed(lock);
+    if nobody_waits {
+        return;
+    }
+    for (resource, keys) in &effects.freed {
+        for key in keys.iter() {
+            let lock = Lock { resource: resource.clone(), key: key.to_lock_key() };
+            memory.waiters.call_next(&lock, state);
+            memory.checks.freed(&lock);
+        }
     }
 }

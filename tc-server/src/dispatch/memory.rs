@@ -3,6 +3,7 @@
 use super::checks::Checks;
 use super::jobs::{Jobs, Phase, wanted};
 use super::proxies::{Proxies, SessionId};
+use super::turn::{Table, Want};
 use super::waiters::Waiters;
 use super::{Leader, jobs};
 use crate::state::{Entry, Lock, State};
@@ -46,11 +47,15 @@ impl Waiting<'_> {
     }
 }
 
-/// Who holds a key, according to the state.
-pub(super) fn holder(state: &State) -> impl Fn(&Lock) -> Option<(Xid, TxStatus)> + '_ {
-    |lock| {
-        let xid = state.locks().holder(&lock.resource, &lock.key)?.xid;
-        Some((xid, state.transaction(xid).map_or(TxStatus::Active, |tx| tx.status())))
+impl Table for State {
+    fn others(&self, want: &Want, xid: Option<Xid>) -> Vec<(Xid, TxStatus)> {
+        let status = |who| (who, self.transaction(who).map_or(TxStatus::Active, |tx| tx.status()));
+        let hold = self.locks().hold(&want.lock.resource, &want.lock.key);
+        hold.into_iter().flat_map(|hold| hold.against(xid, want.shared)).map(status).collect()
+    }
+
+    fn holds(&self, lock: &Lock, xid: Xid) -> bool {
+        self.locks().hold(&lock.resource, &lock.key).is_some_and(|hold| hold.is_by(xid))
     }
 }
 
@@ -112,6 +117,7 @@ impl Memory {
 
     /// A stream has ended: its tasks go to others at once.
     pub fn disconnect(&mut self, id: SessionId) {
+        self.waiters.graph.forget(id);
         let Some(session) = self.proxies.sessions.remove(&id) else { return };
         for task in session.outstanding {
             if let Some(key) = self.jobs.find(task)

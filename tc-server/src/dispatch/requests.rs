@@ -1,8 +1,8 @@
 //! What a proxy or a person may ask, and how it is answered: from applied entries only.
 
 use super::Leader;
-use super::checks::{Waiting, conflict};
-use super::memory::holder;
+use super::checks::Waiting;
+use super::turn::{Connection, Want, Who, conflict};
 use super::waiters::Place;
 use crate::raft::ProposeError;
 use crate::state::{DEFAULT_TIMEOUT_MS, Entry, Lock, MAX_TIMEOUT_MS, Reply, State, Transaction};
@@ -76,7 +76,7 @@ struct Ticket {
 
 impl Drop for Ticket {
     fn drop(&mut self) {
-        self.leader.with(|state, memory| memory.waiters.leave(self.place.id, &holder(state)));
+        self.leader.with(|state, memory| memory.waiters.leave(self.place.id, state));
     }
 }
 
@@ -84,11 +84,16 @@ impl Drop for Ticket {
 struct Standing {
     leader: Arc<Leader>,
     waiting: Waiting,
+    connection: Option<Connection>,
 }
 
 impl Drop for Standing {
     fn drop(&mut self) {
-        self.leader.memory().checks.leave(&self.waiting);
+        let mut memory = self.leader.memory();
+        memory.checks.leave(&self.waiting);
+        if let Some(connection) = &self.connection {
+            memory.waiters.graph.local_waits_no_more(connection);
+        }
     }
 }
 
@@ -147,36 +152,53 @@ impl Leader {
     }
 
     async fn register(self: &Arc<Self>, register: Register) -> Answer {
-        let Register { xid, branch, resource, keys, wait } = register;
-        if keys.len() > MAX_KEYS {
-            let why = format!("{} locks in one branch are over the most, which is {MAX_KEYS}", keys.len());
+        let Register { xid, branch, resource, keys, shared, wait, session } = register;
+        let count = keys.len() + shared.len();
+        if count > MAX_KEYS {
+            let why = format!("{count} locks in one branch are over the most, which is {MAX_KEYS}");
             return Answer::Refused(Refusal::Invalid(why));
         }
         let deadline = Instant::now() + wait.min(MAX_LOCK_WAIT);
-        let entry = Entry::Register { xid, branch, resource: resource.clone(), keys: keys.clone() };
-        let locks = || keys.iter().map(|key| Lock { resource: resource.clone(), key: key.clone() }).collect();
+        let connection = Connection::new(&resource, session);
+        let wants = || wants(&resource, &keys, &shared).collect();
+        let entry = match shared.as_slice() {
+            [] => Entry::Register { xid, branch, resource: resource.clone(), keys: keys.clone() },
+            shared => Entry::RegisterShared {
+                xid,
+                branch,
+                resource: resource.clone(),
+                keys: keys.clone(),
+                shared: shared.to_vec(),
+            },
+        };
         let queued = self.memory().waiters.len() > 0;
-        let behind = queued.then(locks).filter(|locks: &Vec<Lock>| {
-            self.with(|state, memory| memory.waiters.must_queue(xid, locks, &holder(state)))
+        let behind = queued.then(wants).filter(|wants: &Vec<Want>| {
+            self.with(|state, memory| memory.waiters.must_queue(xid, wants, state))
         });
-        let locks = match behind {
-            Some(locks) => locks,
+        let wants = match behind {
+            Some(wants) => wants,
             None => match self.propose(entry.clone()).await {
                 Answer::Refused(Refusal::Conflict { holder_status: TxStatus::Active, .. })
                     if !wait.is_zero() =>
                 {
-                    locks()
+                    wants()
                 }
-                answer => return answer,
+                answer => {
+                    if queued && !keys.is_empty() {
+                        self.with(|state, memory| memory.waiters.granted(xid, state));
+                    }
+                    return answer;
+                }
             },
         };
-        self.wait_for_locks(xid, locks, entry, deadline).await
+        self.wait_for_locks(xid, wants, connection, entry, deadline).await
     }
 
     async fn wait_for_locks(
         self: &Arc<Self>,
         xid: Xid,
-        locks: Vec<Lock>,
+        wants: Vec<Want>,
+        connection: Option<Connection>,
         entry: Entry,
         deadline: Instant,
     ) -> Answer {
@@ -186,9 +208,9 @@ impl Leader {
                 let (status, reason) = (tx.status(), tx.reason().to_owned());
                 return Err(Box::new(Refusal::Finished { status, reason }));
             }
-            let holds_locks =
-                state.transaction(xid).is_some_and(|tx| tx.branches.values().any(|b| !b.keys.is_empty()));
-            memory.waiters.join(xid, holds_locks, locks.clone(), &holder(state))
+            let holds = |tx: &Transaction| tx.branches.values().any(|b| b.every_key().next().is_some());
+            let holds_locks = state.transaction(xid).is_some_and(holds);
+            memory.waiters.join(xid, holds_locks, wants.clone(), connection, state)
         });
         let ticket = match joined {
             Ok(place) => Ticket { leader: Arc::clone(self), place },
@@ -199,9 +221,8 @@ impl Leader {
                 Ok(Some(refusal)) => return Answer::Refused(refusal),
                 Ok(None) => {}
                 Err(_) => {
-                    let obstacle = self.with(|state, memory| {
-                        memory.waiters.obstacle(xid, &locks, ticket.place.id, &holder(state))
-                    });
+                    let obstacle = self
+                        .with(|state, memory| memory.waiters.obstacle(xid, &wants, ticket.place.id, state));
                     return match obstacle {
                         Some(refusal) => Answer::Refused(refusal),
                         None => self.propose(entry).await,
@@ -218,27 +239,39 @@ impl Leader {
     /// Waits until nobody else holds any of these keys, nor any key of these tables. Asked of the leader's log, by somebody
     /// who holds the rows' locks in the database: nobody can come to hold a key of theirs afterwards.
     async fn check(self: &Arc<Self>, check: Check) -> Answer {
-        if check.keys.len() > MAX_KEYS {
-            let why =
-                format!("{} keys in one check are over the most, which is {MAX_KEYS}", check.keys.len());
+        let count = check.keys.len() + check.shared.len();
+        if count > MAX_KEYS {
+            let why = format!("{count} keys in one check are over the most, which is {MAX_KEYS}");
             return Answer::Refused(Refusal::Invalid(why));
         }
         let deadline = Instant::now() + check.wait.min(MAX_LOCK_WAIT);
+        // Within a global transaction it waits for its own answer only, as a statement in the database does.
+        let connection = Connection::new(&check.resource, check.session).filter(|_| check.xid.is_none());
         loop {
             if let Err(why) = self.node.linearize().await {
                 return Answer::Unavailable(why);
             }
             let joined = self.with(|state, memory| {
-                let Some((lock, who)) = obstacle(state, &check) else { return Ok(None) };
+                let Some((want, who)) = obstacle(state, &check) else { return Ok(None) };
                 if check.wait.is_zero() || Instant::now() >= deadline {
                     let status = state.transaction(who).map_or(TxStatus::Active, Transaction::status);
-                    return Err(Box::new(conflict(&lock, who, status)));
+                    return Err(Box::new(conflict(&want.lock, who, status)));
                 }
-                memory.checks.join(lock, &holder(state)).map(Some)
+                let waiting = memory.checks.join(want, check.xid, state)?;
+                if let Some(connection) = connection.clone() {
+                    let turn = Arc::clone(&waiting.turn);
+                    memory.waiters.graph.local_waits(connection.clone(), waiting.want.clone(), turn);
+                    if memory.waiters.graph.somebody_is_stuck() {
+                        memory.waiters.break_circles_of(&Who::Local(connection), state);
+                    }
+                }
+                Ok(Some(waiting))
             });
             let standing = match joined {
                 Ok(None) => return Answer::Done,
-                Ok(Some(waiting)) => Standing { leader: Arc::clone(self), waiting },
+                Ok(Some(waiting)) => {
+                    Standing { leader: Arc::clone(self), waiting, connection: connection.clone() }
+                }
                 Err(refusal) => return Answer::Refused(*refusal),
             };
             // Otherwise it is free, or the time is up: looked at once more.
@@ -286,17 +319,28 @@ impl Leader {
     }
 }
 
-/// The first key that another transaction holds, and which one.
-fn obstacle(state: &State, check: &Check) -> Option<(Lock, Xid)> {
-    let lock = |key: &LockKey| Lock { resource: check.resource.clone(), key: key.clone() };
-    let others = |key: &&LockKey| {
-        let held = state.locks().holder(&check.resource, key)?;
-        (Some(held.xid) != check.xid).then_some(held.xid)
+fn wants(resource: &str, keys: &[LockKey], shared: &[LockKey]) -> impl Iterator<Item = Want> {
+    let want = move |key: &LockKey, shared| {
+        let lock = Lock { resource: resource.to_owned(), key: key.clone() };
+        Want { lock, shared }
     };
-    let by_key = check.keys.iter().find_map(|key| Some((lock(key), others(&key)?)));
-    by_key.or_else(|| {
+    keys.iter().map(move |key| want(key, false)).chain(shared.iter().map(move |key| want(key, true)))
+}
+
+/// The first key that another transaction holds, and which one.
+fn obstacle(state: &State, check: &Check) -> Option<(Want, Xid)> {
+    let against =
+        |key: &LockKey, shared| state.locks().hold(&check.resource, key)?.against(check.xid, shared).next();
+    let want = |key: LockKey, shared| {
+        let lock = Lock { resource: check.resource.clone(), key };
+        Want { lock, shared }
+    };
+    let of = |keys: &[LockKey], shared| {
+        keys.iter().find_map(|key| Some((want(key.clone(), shared), against(key, shared)?)))
+    };
+    of(&check.keys, false).or_else(|| of(&check.shared, true)).or_else(|| {
         let held = |table: &String| state.locks().held_in(&check.resource, table, check.xid);
-        check.tables.iter().find_map(held).map(|(key, held)| (lock(key), held.xid))
+        check.tables.iter().find_map(held).map(|(key, who)| (want(key.to_lock_key(), false), who))
     })
 }
 

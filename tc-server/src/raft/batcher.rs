@@ -108,7 +108,11 @@ impl Batcher {
 
     fn gather(&mut self, first: Proposal) -> Vec<Proposal> {
         let weigh = |proposal: &Proposal| -> (usize, usize) {
-            let keys = |entry: &Entry| if let Entry::Register { keys, .. } = entry { keys.len() } else { 0 };
+            let keys = |entry: &Entry| match entry {
+                Entry::Register { keys, .. } => keys.len(),
+                Entry::RegisterShared { keys, shared, .. } => keys.len() + shared.len(),
+                _ => 0,
+            };
             (proposal.entries.len(), proposal.entries.iter().map(keys).sum())
         };
         let (mut entries, mut keys) = weigh(&first);

@@ -50,7 +50,7 @@ impl Machine {
             last_membership: self.membership.clone(),
             snapshot_id: id,
         };
-        Image { meta, state: self.state.read().unwrap_or_else(PoisonError::into_inner).clone() }
+        Image { meta, state: self.state.read().unwrap_or_else(PoisonError::into_inner).image() }
     }
 }
 

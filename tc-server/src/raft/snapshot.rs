@@ -1,13 +1,14 @@
-//! The snapshot file: `version 1 | "ATONESN" | crc32 4 | length 8 | image`, replaced atomically.
+//! The snapshot file: `version | "ATONESN" | crc32 4 | length 8 | image`, replaced atomically.
 
-use crate::state::State;
+use crate::state::{State, StateV1};
 use openraft::{BasicNode, SnapshotMeta};
 use serde::{Deserialize, Serialize};
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-const VERSION: u8 = 1;
+/// Version 1 had no shared locks, and stored the table of locks beside the branches.
+const VERSION: u8 = 2;
 const MAGIC: &[u8; 7] = b"ATONESN";
 const HEAD: usize = 20;
 
@@ -18,6 +19,13 @@ pub struct Image {
     pub meta: SnapshotMeta<u64, BasicNode>,
     /// The state.
     pub state: State,
+}
+
+/// The same in version 1.
+#[derive(Deserialize)]
+struct ImageV1 {
+    meta: SnapshotMeta<u64, BasicNode>,
+    state: StateV1,
 }
 
 /// Why a snapshot cannot be used.
@@ -35,7 +43,7 @@ pub enum SnapshotError {
     #[error("the snapshot is damaged: {0}; restore the data directory from another node or a backup")]
     Damaged(&'static str),
     /// Written by a newer Atone.
-    #[error("the snapshot has format version {0}, this Atone reads {VERSION}")]
+    #[error("the snapshot has format version {0}, this Atone reads up to {VERSION}")]
     Version(u8),
 }
 
@@ -61,7 +69,7 @@ impl Image {
         if &head[1..8] != MAGIC {
             return Err(SnapshotError::Damaged("it is no snapshot"));
         }
-        if head[0] != VERSION {
+        if !(1..=VERSION).contains(&head[0]) {
             return Err(SnapshotError::Version(head[0]));
         }
         if (body.len() as u64).to_le_bytes() != head[12..] {
@@ -70,9 +78,11 @@ impl Image {
         if crc32fast::hash(body).to_le_bytes() != head[8..12] {
             return Err(SnapshotError::Damaged("its checksum is wrong"));
         }
-        let image: Self =
-            postcard::from_bytes(body).map_err(|_| SnapshotError::Damaged("it does not decode"))?;
-        Ok(image)
+        let image = match head[0] {
+            1 => postcard::from_bytes(body).map(|ImageV1 { meta, state }| Self { meta, state: state.into() }),
+            _ => postcard::from_bytes(body),
+        };
+        image.map_err(|_| SnapshotError::Damaged("it does not decode"))
     }
 }
 

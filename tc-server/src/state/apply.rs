@@ -17,7 +17,11 @@ impl State {
             Entry::Begin { xid, name, timeout_ms } => self.begin(xid, name, timeout_ms),
             Entry::Register { xid, branch, resource, keys } => {
                 self.expire(xid, &mut effects);
-                self.register(xid, branch, resource, keys)
+                self.register(xid, branch, resource, keys, Vec::new())
+            }
+            Entry::RegisterShared { xid, branch, resource, keys, shared } => {
+                self.expire(xid, &mut effects);
+                self.register(xid, branch, resource, keys, shared)
             }
             Entry::Failed { xid, branch } => {
                 self.expire(xid, &mut effects);

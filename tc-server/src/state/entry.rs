@@ -1,6 +1,6 @@
 //! What is asked of the state, what it answers, and what its leader must do next.
 
-use super::{Lock, Millis};
+use super::{Key, Keys, Millis};
 use atone_protocol::{BranchId, LockKey, Refusal, TxStatus, Xid};
 use serde::{Deserialize, Serialize};
 
@@ -80,6 +80,19 @@ pub enum Entry {
     },
     /// Time passes: deadlines fall, outcomes are forgotten.
     Tick,
+    /// `Register` with keys that others may hold at the same time, none of them alone.
+    RegisterShared {
+        /// The transaction.
+        xid: Xid,
+        /// The attempt.
+        branch: BranchId,
+        /// Where.
+        resource: String,
+        /// What it wrote.
+        keys: Vec<LockKey>,
+        /// What must stay as it is.
+        shared: Vec<LockKey>,
+    },
 }
 
 /// The answer to an entry.
@@ -104,8 +117,8 @@ pub struct Effects {
     pub decided: Vec<Xid>,
     /// Transactions whose branches moved after the decision.
     pub moved: Vec<Xid>,
-    /// Locks that nobody holds any more.
-    pub freed: Vec<Lock>,
+    /// Keys that somebody holds no more, or no more alone, by resource.
+    pub freed: Vec<(String, Keys)>,
     /// Transactions of which nothing is known any more.
     pub forgotten: Vec<Xid>,
 }
@@ -117,6 +130,12 @@ impl Effects {
         self.moved.append(&mut later.moved);
         self.freed.append(&mut later.freed);
         self.forgotten.append(&mut later.forgotten);
+    }
+
+    pub(super) fn free(&mut self, resource: &str, keys: Vec<Key>) {
+        if !keys.is_empty() {
+            self.freed.push((resource.to_owned(), Keys::new(keys)));
+        }
     }
 
     /// Nothing to do.

@@ -2,7 +2,7 @@
 
 use super::apply::{finished, invalid};
 use super::{
-    Branch, BranchStatus, Decision, Effects, EventKind, Held, Lock, MAX_BRANCHES, Reply, State, Transaction,
+    Branch, BranchStatus, Decision, Effects, EventKind, Key, Keys, MAX_BRANCHES, Reply, State, Transaction,
 };
 use atone_protocol::{BranchId, LockKey, Refusal, TxStatus, Xid};
 use std::sync::Arc;
@@ -13,7 +13,8 @@ impl State {
         xid: Xid,
         branch: BranchId,
         resource: String,
-        mut keys: Vec<LockKey>,
+        keys: Vec<LockKey>,
+        shared: Vec<LockKey>,
     ) -> Reply {
         let Some(tx) = self.transactions.get_mut(&xid) else { return Reply::Refused(Refusal::Unknown) };
         if tx.decision.is_some() {
@@ -37,22 +38,27 @@ impl State {
         if tx.branches.len() >= MAX_BRANCHES {
             return invalid("the global transaction has 10000 branches, which is the most");
         }
-        keys.sort_unstable();
-        keys.dedup();
-        if let Some((key, holder)) = self.locks.conflict(&resource, &keys, xid) {
+        let mut keys = Keys::new(keys.into_iter().map(Key::from).collect());
+        let shared = shared.into_iter().map(Key::from).filter(|key| !keys.has(key));
+        let mut shared = Keys::new(shared.collect());
+        let conflict = self.locks.conflict(&resource, &keys, false, xid);
+        let conflict = conflict.or_else(|| self.locks.conflict(&resource, &shared, true, xid));
+        if let Some((key, holder)) = conflict {
             let holder_status = self.transactions.get(&holder).map_or(TxStatus::Active, |tx| tx.status());
-            let key = key.clone();
-            return Reply::Refused(Refusal::Conflict { key, holder, holder_status, deadlock: false });
+            let key = key.to_lock_key();
+            return Reply::Refused(Refusal::Conflict { key, holder, holder_status, deadlock: Vec::new() });
         }
-        self.locks.take(&resource, &keys, Held { xid, branch, since: self.clock });
+        self.locks.take(&resource, &mut keys, false, xid);
+        self.locks.take(&resource, &mut shared, true, xid);
         let tx = Arc::make_mut(tx);
         let sequence = tx.next_sequence;
         tx.next_sequence += 1;
         tx.tell(self.clock, EventKind::Register, Some(branch), &resource);
-        let registered_keys = keys.len() as u64;
+        let registered_keys = (keys.len() + shared.len()) as u64;
         let reason = String::new();
-        let status = BranchStatus::Registered;
-        tx.branches.insert(branch, Branch { resource, sequence, status, reason, keys, registered_keys });
+        let (status, registered_at) = (BranchStatus::Registered, self.clock);
+        let new = Branch { resource, sequence, status, reason, keys, registered_keys, shared, registered_at };
+        tx.branches.insert(branch, new);
         self.totals.branches += 1;
         Reply::Registered(sequence)
     }
@@ -76,8 +82,10 @@ impl State {
             sequence: 0,
             status: BranchStatus::Registered,
             reason: String::new(),
-            keys: Vec::new(),
+            keys: Keys::default(),
             registered_keys: 0,
+            shared: Keys::default(),
+            registered_at: self.clock,
         });
         if failed.status == BranchStatus::Failed {
             return Reply::Done;
@@ -89,7 +97,7 @@ impl State {
         };
         tx.tell(self.clock, EventKind::Failed, Some(branch), "");
         tx.rollback_only.get_or_insert(reason);
-        release(&mut self.locks, tx, branch, effects);
+        release(&mut self.locks, xid, tx, branch, effects);
         Reply::Done
     }
 }
@@ -97,24 +105,30 @@ impl State {
 /// Frees the keys of `branch` that no other unfinished branch of its transaction needs.
 pub(super) fn release(
     locks: &mut super::Locks,
+    xid: Xid,
     tx: &mut Transaction,
     branch: BranchId,
     effects: &mut Effects,
 ) {
     let Some(gone) = tx.branches.get_mut(&branch) else { return };
     let resource = gone.resource.clone();
-    for key in std::mem::take(&mut gone.keys) {
-        let heir = tx
-            .branches
-            .iter()
-            .filter(|(_, other)| other.resource == resource && other.keys.binary_search(&key).is_ok())
-            .min_by_key(|(_, other)| other.sequence);
-        match heir {
-            Some((heir, _)) => locks.hand_over(&resource, &key, *heir),
-            None => {
-                locks.free(&resource, &key);
-                effects.freed.push(Lock { resource: resource.clone(), key });
-            }
+    let (keys, shared) = (std::mem::take(&mut gone.keys), std::mem::take(&mut gone.shared));
+    let others: Vec<&Branch> = tx.branches.values().filter(|other| other.resource == resource).collect();
+    let mut freed = Vec::new();
+    for key in keys {
+        let moved = if others.iter().any(|other| other.keys.has(&key)) {
+            false
+        } else if others.iter().any(|other| other.shared.has(&key)) {
+            locks.share(&resource, &key, xid)
+        } else {
+            locks.free(&resource, &key, xid)
+        };
+        freed.extend(moved.then_some(key));
+    }
+    for key in shared {
+        if !others.iter().any(|other| other.needs(&key)) && locks.free(&resource, &key, xid) {
+            freed.push(key);
         }
     }
+    effects.free(&resource, freed);
 }

@@ -2,7 +2,7 @@
 
 use super::apply::finished;
 use super::phase_one::release;
-use super::{BranchStatus, Decision, Effects, EventKind, Lock, Reply, State, Transaction};
+use super::{BranchStatus, Decision, Effects, EventKind, Reply, State, Transaction};
 use atone_protocol::{BranchId, Refusal, TxStatus, Xid};
 use std::sync::Arc;
 
@@ -28,12 +28,10 @@ impl State {
         self.totals.committed += 1;
         // In the same entry: from here on the rows belong to everybody.
         for branch in tx.branches.values_mut() {
-            for key in std::mem::take(&mut branch.keys) {
-                if self.locks.holder(&branch.resource, &key).is_some() {
-                    self.locks.free(&branch.resource, &key);
-                    effects.freed.push(Lock { resource: branch.resource.clone(), key });
-                }
-            }
+            let keys = std::mem::take(&mut branch.keys).into_iter();
+            let keys = keys.chain(std::mem::take(&mut branch.shared));
+            let freed = keys.filter(|key| self.locks.free(&branch.resource, key, xid)).collect();
+            effects.free(&branch.resource, freed);
         }
         effects.decided.push(xid);
         self.finish_if_done(xid);
@@ -67,7 +65,7 @@ impl State {
                     branch.reason.clear();
                 }
                 tx.tell(self.clock, EventKind::BranchDone, Some(*id), "");
-                release(&mut self.locks, tx, *id, effects);
+                release(&mut self.locks, xid, tx, *id, effects);
             }
         }
         effects.moved.push(xid);

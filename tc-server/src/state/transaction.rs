@@ -1,7 +1,7 @@
 //! One global transaction and its branches. How they change is `apply`'s business.
 
-use super::{MAX_EVENTS, Millis};
-use atone_protocol::{BranchId, LockKey, TxStatus};
+use super::{Key, Keys, MAX_EVENTS, Millis};
+use atone_protocol::{BranchId, TxStatus};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -48,10 +48,14 @@ pub struct Branch {
     pub status: BranchStatus,
     /// Why it is blocked.
     pub reason: String,
-    /// What it keeps locked now, sorted.
-    pub keys: Vec<LockKey>,
+    /// What it keeps locked alone now.
+    pub keys: Keys,
     /// How many keys it registered.
     pub registered_keys: u64,
+    /// What it keeps others from changing now.
+    pub shared: Keys,
+    /// When it was registered.
+    pub registered_at: Millis,
 }
 
 /// Where a branch stands.
@@ -65,6 +69,18 @@ pub enum BranchStatus {
     Done,
     /// Its rollback waits for a person.
     Blocked,
+}
+
+impl Branch {
+    /// What it keeps locked, in any way.
+    pub fn every_key(&self) -> impl Iterator<Item = &Key> {
+        self.keys.iter().chain(self.shared.iter())
+    }
+
+    /// It keeps this key locked, in any way.
+    pub fn needs(&self, key: &Key) -> bool {
+        self.keys.has(key) || self.shared.has(key)
+    }
 }
 
 impl BranchStatus {
@@ -154,13 +170,31 @@ impl Transaction {
         self.branches.iter().filter(|(_, b)| b.status == BranchStatus::Registered).map(|(id, b)| (*id, b))
     }
 
+    /// The keys it needs, each with its resource and the first branch that needs it, in order.
+    pub fn needs(&self) -> Vec<(&str, &Key, BranchId)> {
+        let of = |(id, b): (&BranchId, &'_ Branch)| (*id, b.sequence);
+        let mut needs: Vec<_> = self
+            .branches
+            .iter()
+            .flat_map(|(id, b)| b.every_key().map(move |key| (b.resource.as_str(), key, of((id, b)))))
+            .collect();
+        needs.sort_unstable_by_key(|(resource, key, (_, sequence))| (*resource, *key, *sequence));
+        needs.dedup_by_key(|(resource, key, _)| (*resource, *key));
+        needs.into_iter().map(|(resource, key, (id, _))| (resource, key, id)).collect()
+    }
+
+    /// The first branch that needs a key.
+    pub fn first_to_need(&self, resource: &str, key: &Key) -> Option<(BranchId, &Branch)> {
+        let all = self.branches.iter().filter(|(_, b)| b.resource == resource && b.needs(key));
+        all.min_by_key(|(_, b)| b.sequence).map(|(id, b)| (*id, b))
+    }
+
     /// Locks it holds.
     pub fn lock_count(&self) -> usize {
-        let mut keys: Vec<_> =
-            self.branches.values().flat_map(|b| b.keys.iter().map(|k| (&b.resource, k))).collect();
-        keys.sort_unstable();
-        keys.dedup();
-        keys.len()
+        match self.branches.len() {
+            1 => self.branches.values().map(|b| b.every_key().count()).sum(),
+            _ => self.needs().len(),
+        }
     }
 
     pub(super) fn tell(&mut self, at: Millis, kind: EventKind, branch: Option<BranchId>, detail: &str) {

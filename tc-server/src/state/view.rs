@@ -1,7 +1,7 @@
 //! Questions people ask of the state. Nothing here changes it.
 
-use super::{Decision, Held, Lock, State};
-use atone_protocol::{LockKey, Xid};
+use super::{Decision, Hold, Key, Lock, Millis, State};
+use atone_protocol::{BranchId, Xid};
 use serde::{Deserialize, Serialize};
 
 /// Counts since the first start of the cluster.
@@ -25,15 +25,21 @@ pub struct LockRow<'a> {
     /// The resource.
     pub resource: &'a str,
     /// The key.
-    pub key: &'a LockKey,
+    pub key: &'a Key,
     /// By whom.
-    pub held: Held,
+    pub xid: Xid,
+    /// By which of its branches first, of those that still need it.
+    pub branch: BranchId,
+    /// Since when.
+    pub since: Millis,
+    /// Others may hold it too.
+    pub shared: bool,
 }
 
 impl LockRow<'_> {
     /// The lock by itself.
     pub fn lock(&self) -> Lock {
-        Lock { resource: self.resource.to_owned(), key: self.key.clone() }
+        Lock { resource: self.resource.to_owned(), key: self.key.to_lock_key() }
     }
 }
 
@@ -69,39 +75,51 @@ impl State {
     /// The locks of one transaction, in order.
     pub fn locks_of(&self, xid: Xid) -> Vec<LockRow<'_>> {
         let Some(tx) = self.transaction(xid) else { return Vec::new() };
-        let mut keys: Vec<_> =
-            tx.branches.values().flat_map(|b| b.keys.iter().map(|k| (b.resource.as_str(), k))).collect();
-        keys.sort_unstable();
-        keys.dedup();
-        keys.into_iter()
-            .filter_map(|(resource, key)| {
-                let held = self.locks.holder(resource, key).filter(|held| held.xid == xid)?;
-                Some(LockRow { resource, key, held })
+        let row = |(resource, key, branch): (_, _, BranchId)| {
+            let hold = self.locks.hold_of(resource, key).filter(|hold| hold.is_by(xid))?;
+            let (since, shared) = (tx.branches[&branch].registered_at, matches!(hold, Hold::Shared(_)));
+            Some(LockRow { resource, key, xid, branch, since, shared })
+        };
+        tx.needs().into_iter().filter_map(row).collect()
+    }
+
+    /// Every held lock, in order, once for each that holds it.
+    pub fn lock_rows(&self) -> impl Iterator<Item = LockRow<'_>> {
+        self.locks.iter().flat_map(move |(resource, key, hold)| {
+            let shared = matches!(hold, Hold::Shared(_));
+            hold.holders().filter_map(move |xid| {
+                let (branch, first) = self.transaction(xid)?.first_to_need(resource, key)?;
+                Some(LockRow { resource, key, xid, branch, since: first.registered_at, shared })
             })
-            .collect()
+        })
     }
 
     /// What must always hold; the first law that does not is named. For tests and for a restored snapshot.
     pub fn check(&self) -> Result<(), String> {
-        for (resource, key, held) in self.locks.iter() {
-            let tx = self.transaction(held.xid).ok_or(format!("a lock of the unknown {}", held.xid))?;
-            if tx.decision == Some(Decision::Commit) {
-                return Err(format!("{} is committed and holds a lock", held.xid));
-            }
-            let branch = tx
-                .branches
-                .get(&held.branch)
-                .ok_or(format!("a lock of an unknown branch of {}", held.xid))?;
-            if branch.resource != resource || branch.keys.binary_search(key).is_err() {
-                return Err(format!("a lock that branch {} of {} does not need", held.branch, held.xid));
+        for (resource, key, hold) in self.locks.iter() {
+            for xid in hold.holders() {
+                let tx = self.transaction(xid).ok_or(format!("a lock of the unknown {xid}"))?;
+                if tx.decision == Some(Decision::Commit) {
+                    return Err(format!("{xid} is committed and holds a lock"));
+                }
+                let mut branches = tx.branches.values().filter(|b| b.resource == resource);
+                let needed = match hold {
+                    Hold::Exclusive(_) => branches.any(|b| b.keys.has(key)),
+                    Hold::Shared(_) => branches.any(|b| b.shared.has(key)),
+                };
+                if !needed {
+                    return Err(format!("a lock that {xid} does not need"));
+                }
             }
         }
         for (xid, tx) in self.transactions() {
             for (id, branch) in &tx.branches {
-                for key in &branch.keys {
-                    if self.locks.holder(&branch.resource, key).is_none_or(|held| held.xid != xid) {
-                        return Err(format!("branch {id} of {xid} lost a lock"));
-                    }
+                let holds =
+                    |key: &Key| self.locks.hold_of(&branch.resource, key).is_some_and(|h| h.is_by(xid));
+                let alone =
+                    |key: &Key| self.locks.hold_of(&branch.resource, key) == Some(&Hold::Exclusive(xid));
+                if !branch.keys.iter().all(alone) || !branch.shared.iter().all(holds) {
+                    return Err(format!("branch {id} of {xid} lost a lock"));
                 }
             }
             if tx.decision.is_none() != self.deadlines.contains(&(tx.deadline_at, xid)) {

@@ -41,7 +41,8 @@ pub fn key(n: u64) -> LockKey {
 }
 
 pub fn register(xid: Xid, branch: BranchId, keys: &[u64], wait: Duration) -> Register {
-    Register { xid, branch, resource: "orders".into(), keys: keys.iter().copied().map(key).collect(), wait }
+    let keys = keys.iter().copied().map(key).collect();
+    Register { xid, branch, resource: "orders".into(), keys, shared: Vec::new(), wait, session: 0 }
 }
 
 /// A proxy whose tasks the test answers by hand.

@@ -36,6 +36,20 @@ impl MySql {
         Ok(holders)
     }
 
+    pub async fn row_lock_waits(&self) -> Result<Vec<(u64, u64)>, BackendError> {
+        const MYSQL: &str = "SELECT DISTINCT r.PROCESSLIST_ID, b.PROCESSLIST_ID FROM performance_schema.data_lock_waits w \
+            JOIN performance_schema.threads r ON r.THREAD_ID = w.REQUESTING_THREAD_ID \
+            JOIN performance_schema.threads b ON b.THREAD_ID = w.BLOCKING_THREAD_ID \
+            WHERE r.PROCESSLIST_ID IS NOT NULL AND b.PROCESSLIST_ID IS NOT NULL";
+        const MARIADB: &str = "SELECT DISTINCT r.trx_mysql_thread_id, b.trx_mysql_thread_id \
+            FROM information_schema.innodb_lock_waits w \
+            JOIN information_schema.innodb_trx r ON r.trx_id = w.requesting_trx_id \
+            JOIN information_schema.innodb_trx b ON b.trx_id = w.blocking_trx_id";
+        let (mut conn, _) = self.question().await?;
+        let waits = conn.query(if self.mariadb { MARIADB } else { MYSQL }).await;
+        waits.map_err(|e| self.wrap(e))
+    }
+
     pub async fn delete_records(
         &self,
         branches: &[(Xid, BranchId)],

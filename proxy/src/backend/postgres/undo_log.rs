@@ -4,7 +4,7 @@ use super::{BackendError, Postgres, tx::signed};
 use crate::backend::UNDO_LOG;
 use atone_protocol::{BranchId, Xid};
 use std::sync::Arc;
-use tokio_postgres::types::Type;
+use tokio_postgres::{Error, Row, types::Type};
 
 /// The beginning of the oldest transaction in this database, prepared ones too, at least this statement's own. A session
 /// that hides its transactions (track_activities = off) may have had one since it began. A second is left for the time
@@ -29,6 +29,19 @@ impl Postgres {
         let ended = rows.iter().map(|row| row.try_get::<_, i32>(0)).collect::<Result<Vec<_>, _>>();
         let ended = session.answered(ended)?;
         Ok(ended.into_iter().filter_map(|pid| u64::try_from(pid).ok()).collect())
+    }
+
+    pub async fn row_lock_waits(&self) -> Result<Vec<(u64, u64)>, BackendError> {
+        // Whoever may see nothing else of the others sees their locks.
+        const WAITS: &str = "SELECT w.pid, b.pid FROM (SELECT DISTINCT pid FROM pg_locks WHERE NOT granted) w \
+            CROSS JOIN LATERAL unnest(pg_blocking_pids(w.pid)) AS b(pid) WHERE w.pid IS NOT NULL AND b.pid <> 0";
+        let (mut session, _) = self.question().await?;
+        let rows = session.query(WAITS, &[]).await?;
+        let pair = |row: &Row| Ok::<_, Error>((row.try_get(0)?, row.try_get(1)?));
+        let waits: Result<Vec<(i32, i32)>, _> = rows.iter().map(pair).collect();
+        let number = |pid: i32| u64::try_from(pid).ok();
+        let waits = session.answered(waits)?.into_iter();
+        Ok(waits.filter_map(|(waiter, holder)| Some((number(waiter)?, number(holder)?))).collect())
     }
 
     pub async fn delete_records(

@@ -12,6 +12,10 @@ fn key() -> impl Strategy<Value = LockKey> {
         .prop_map(|(table, index, key, shown)| LockKey { table, index, key, shown })
 }
 
+fn keys() -> impl Strategy<Value = Vec<LockKey>> {
+    prop::collection::vec(key(), 0..4)
+}
+
 fn said() -> impl Strategy<Value = FromProxy> {
     let time = || any::<u64>().prop_map(Duration::from_millis);
     let outcome = prop_oneof![
@@ -23,21 +27,23 @@ fn said() -> impl Strategy<Value = FromProxy> {
     ];
     let request = prop_oneof![
         (ids(), ".*", time()).prop_map(|((xid, _), name, timeout)| Request::Begin { xid, name, timeout }),
-        (ids(), ".*", prop::collection::vec(key(), 0..4), time()).prop_map(
-            |((xid, branch), resource, keys, wait)| {
-                Request::Register(Register { xid, branch, resource, keys, wait })
+        (ids(), ".*", keys(), keys(), time(), any::<u64>()).prop_map(
+            |((xid, branch), resource, keys, shared, wait, session)| {
+                Request::Register(Register { xid, branch, resource, keys, shared, wait, session })
             }
         ),
         (
             prop::option::of(ids()),
             ".*",
-            prop::collection::vec(key(), 0..4),
+            keys(),
+            keys(),
             prop::collection::vec(".*", 0..3),
-            time()
+            time(),
+            any::<u64>()
         )
-            .prop_map(|(ids, resource, keys, tables, wait)| {
+            .prop_map(|(ids, resource, keys, shared, tables, wait, session)| {
                 let xid = ids.map(|(xid, _)| xid);
-                Request::Check(Check { xid, resource, keys, tables, wait })
+                Request::Check(Check { xid, resource, keys, shared, tables, wait, session })
             }),
         ids().prop_map(|(xid, branch)| Request::Failed { xid, branch }),
         ids().prop_map(|(xid, _)| Request::Commit { xid }),
@@ -58,6 +64,12 @@ fn said() -> impl Strategy<Value = FromProxy> {
             primary,
         }),
         (".*", ".*").prop_map(|(name, primary)| FromProxy::Sees(Resource { name, primary })),
+        (".*", any::<u64>(), prop::option::of(ids()), prop::collection::vec(any::<u64>(), 0..3)).prop_map(
+            |(resource, session, ids, by)| {
+                let xid = ids.map(|(xid, _)| xid);
+                FromProxy::Stuck(Stuck { resource, session, xid, by })
+            }
+        ),
         (any::<u64>(), outcome, ".*").prop_map(|(task, outcome, primary)| FromProxy::Report {
             task: TaskId(task),
             outcome,
@@ -77,7 +89,7 @@ fn answer() -> impl Strategy<Value = Answer> {
     let refusal = prop_oneof![
         Just(Refusal::Unknown),
         (status.clone(), ".*").prop_map(|(status, reason)| Refusal::Finished { status, reason }),
-        (key(), ids(), status.clone(), any::<bool>()).prop_map(
+        (key(), ids(), status.clone(), prop::collection::vec(".*", 0..3)).prop_map(
             |(key, (holder, _), holder_status, deadlock)| {
                 Refusal::Conflict { key, holder, holder_status, deadlock }
             }
