@@ -141,7 +141,7 @@ fn snapshot_version_2_is_read_for_ever() {
     let read = Image::decode(&sample).unwrap();
     assert_eq!(read.meta.last_log_id, Some(id(9)));
     assert_eq!(read.state.check(), Ok(()));
-    assert_eq!(read.state.locks().len(), 4);
+    assert_eq!(read.state.locks().len(), 5);
     assert_eq!(read.state.locks_of(xid)[2].key.to_lock_key(), key(3));
 }
 

@@ -11,6 +11,7 @@ mod battery_text;
 mod battery_transactions;
 mod case;
 mod conflict;
+mod deadlock;
 mod dirty;
 mod finished;
 mod inserted_keys;

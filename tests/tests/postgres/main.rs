@@ -9,6 +9,7 @@ mod battery_simple;
 mod case;
 mod conflict;
 mod counted;
+mod deadlock;
 mod dirty;
 mod honest;
 mod keys;
