@@ -86,7 +86,7 @@ proptest! {
             for (resource, keys) in &effects.freed {
                 for key in keys.iter() {
                     let hold = state.locks().hold(resource, &key.to_lock_key());
-                    prop_assert!(!matches!(hold, Some(Hold::Exclusive(_))), "{key:?} after {entry:?}");
+                    prop_assert!(hold.is_none_or(Hold::is_shared), "{key:?} after {entry:?}");
                 }
             }
             let now = decisions(&state);

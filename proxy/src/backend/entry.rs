@@ -13,6 +13,9 @@ pub struct Entry {
     pub triggers: Vec<String>,
     /// PostgreSQL: it has triggers that the undo keeps still.
     pub fires: bool,
+    /// PostgreSQL: nothing else is written when its rows are: no triggers, no rules of foreign keys, no functions of users in
+    /// its defaults, constraints, indexes and types.
+    pub alone: bool,
     /// PostgreSQL: triggers of the table can be kept still, and with them the server's checks of these foreign keys.
     pub quiet: Option<ForeignKeys>,
     /// Foreign keys of other tables that point here and change rows there on their own.

@@ -114,6 +114,8 @@ pub(super) fn changes_names(body: &[u8]) -> bool {
 #[derive(Default)]
 pub(super) struct Targets {
     known: BTreeMap<String, (Option<u32>, Instant)>,
+    /// The session says how long it waits for locks, or did so once.
+    says_wait: bool,
 }
 
 impl Targets {
@@ -144,7 +146,8 @@ impl Targets {
 const IS_PLAIN: &str = "SELECT CASE WHEN c.relkind IN ('r', 'p') AND c.relpersistence <> 't' AND NOT c.relhasrules \
     AND NOT pg_catalog.row_security_active(c.oid) AND pg_catalog.has_table_privilege(c.oid, 'SELECT') \
     AND NOT EXISTS (SELECT FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_type t ON t.oid = a.atttypid \
-    WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped AND t.typsend = 0) THEN c.oid END::pg_catalog.text \
+    WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped AND t.typsend = 0) THEN c.oid END::pg_catalog.text, \
+    pg_catalog.current_setting('atone.lock_wait', true) \
     FROM pg_catalog.pg_class c WHERE c.oid = pg_catalog.to_regclass($1)";
 
 impl Session {
@@ -230,8 +233,9 @@ impl Session {
             return Ok(false);
         }
         self.reported(ran.parameters);
-        let told = ran.kept.into_iter().flatten().flatten().next().flatten();
-        let number = told.and_then(|told| std::str::from_utf8(&told).ok()?.parse().ok());
+        let mut told = ran.kept.into_iter().flatten().flatten();
+        let number = told.next().flatten().and_then(|told| std::str::from_utf8(&told).ok()?.parse().ok());
+        self.targets.says_wait |= told.next().flatten().is_some_and(|wait| !wait.is_empty());
         self.targets.learn(name.to_owned(), number);
         Ok(number.is_some())
     }
@@ -344,6 +348,14 @@ impl Session {
             });
         }
         entries
+    }
+
+    /// Does this write of a local transaction outside global ones surely do nothing but what it tells? Then the counts need not
+    /// be asked, which costs more than most writes.
+    pub(super) fn tells_all(&self, prepared: &Prepared, targets: &[Option<Arc<Entry>>]) -> bool {
+        let Class::Write(write) = prepared.class() else { return false };
+        let alone = matches!(targets, [Some(entry)] if entry.alone && entry.layout.is_some());
+        self.guarding() && alone && !write.calls && !self.targets.says_wait
     }
 
     /// More rows were written than are kept, of these tables.

@@ -99,7 +99,8 @@ impl Session {
             let what = "a session whose client_encoding is not UTF8".into();
             return self.refuse(&Failure::unsupported(&Unsupported(what))).await;
         }
-        if bound || reads == 0 {
+        let entries = self.targets_of(prepared).await;
+        if bound || reads == 0 && !self.tells_all(prepared, &entries) {
             self.begin_counting();
         }
         let name = self.own_name();
@@ -113,7 +114,6 @@ impl Session {
         let simple = asked == Asked::Query;
         let kept = !simple && !bind.statement.is_empty();
         let name = if simple { String::new() } else { name };
-        let entries = self.targets_of(prepared).await;
         let columns: Vec<Option<Vec<String>>> =
             entries.iter().map(|e| Some(key_names(e.as_deref()?))).collect();
         let sql = match prepared.class() {

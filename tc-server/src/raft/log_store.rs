@@ -1,4 +1,4 @@
-//! openraft's view of the log: entries behind the snapshot are also in memory, the writer makes them durable.
+//! openraft's view of the log: entries behind the snapshot are also in memory, as the writer makes them durable.
 
 use super::frame::encode_record;
 use super::recover::Recovered;
@@ -17,7 +17,23 @@ use tokio::sync::{mpsc, oneshot};
 struct Memory {
     vote: Option<Vote<u64>>,
     purged: Option<LogId<u64>>,
-    entries: BTreeMap<u64, Entry<TypeConfig>>,
+    entries: BTreeMap<u64, Kept>,
+}
+
+/// An entry in its stored form, which is a fraction of its size in memory.
+#[derive(Clone)]
+struct Kept {
+    id: LogId<u64>,
+    record: Arc<[u8]>,
+}
+
+impl Kept {
+    fn entry(&self) -> io::Result<Entry<TypeConfig>> {
+        match postcard::from_bytes(&self.record) {
+            Ok(Record::Append(entry)) => Ok(entry),
+            Ok(_) | Err(_) => Err(io::Error::other("an entry of the log does not decode")),
+        }
+    }
 }
 
 /// Cheap to clone; all clones are one log.
@@ -36,10 +52,16 @@ fn failed(error: io::Error) -> StorageError<u64> {
 }
 
 impl LogStore {
-    pub(super) fn new(recovered: Recovered, jobs: mpsc::Sender<Job>) -> Self {
+    pub(super) fn new(recovered: Recovered, jobs: mpsc::Sender<Job>) -> Result<Self, postcard::Error> {
         let Recovered { vote, purged, entries, bytes } = recovered;
+        let kept = |(index, entry): (u64, Entry<TypeConfig>)| {
+            let id = entry.log_id;
+            let record = encode_record(&Record::Append(entry), Vec::new())?.into();
+            Ok((index, Kept { id, record }))
+        };
+        let entries = entries.into_iter().map(kept).collect::<Result<_, postcard::Error>>()?;
         let memory = Arc::new(Mutex::new(Memory { vote, purged, entries }));
-        Self { memory, jobs, written: Arc::new(AtomicU64::new(bytes)) }
+        Ok(Self { memory, jobs, written: Arc::new(AtomicU64::new(bytes)) })
     }
 
     /// Returns when all that was queued is durable and nothing will be written any more.
@@ -73,7 +95,11 @@ impl RaftLogReader<TypeConfig> for LogStore {
         &mut self,
         range: RB,
     ) -> Result<Vec<Entry<TypeConfig>>> {
-        Ok(self.memory().entries.range(range).map(|(_, entry)| entry.clone()).collect())
+        let kept: Vec<Kept> = self.memory().entries.range(range).map(|(_, kept)| kept.clone()).collect();
+        let entries = kept.iter().map(Kept::entry);
+        let unreadable =
+            |error| StorageError::IO { source: StorageIOError::read_logs(openraft::AnyError::new(&error)) };
+        entries.collect::<io::Result<_>>().map_err(unreadable)
     }
 }
 
@@ -82,7 +108,7 @@ impl RaftLogStorage<TypeConfig> for LogStore {
 
     async fn get_log_state(&mut self) -> Result<LogState<TypeConfig>> {
         let memory = self.memory();
-        let last = memory.entries.last_key_value().map(|(_, entry)| entry.log_id);
+        let last = memory.entries.last_key_value().map(|(_, kept)| kept.id);
         Ok(LogState { last_purged_log_id: memory.purged, last_log_id: last.or(memory.purged) })
     }
 
@@ -108,13 +134,11 @@ impl RaftLogStorage<TypeConfig> for LogStore {
         let (mut records, mut max_index) = (Vec::new(), 0);
         let mut read = BTreeMap::new();
         for entry in entries {
-            let index = entry.log_id.index;
-            let record = Record::Append(entry);
-            records = encode_record(&record, records).map_err(|error| failed(io::Error::other(error)))?;
-            if let Record::Append(entry) = record {
-                read.insert(index, entry);
-            }
-            max_index = max_index.max(index);
+            let (id, begins) = (entry.log_id, records.len());
+            records = encode_record(&Record::Append(entry), records)
+                .map_err(|error| failed(io::Error::other(error)))?;
+            read.insert(id.index, Kept { id, record: records[begins..].into() });
+            max_index = max_index.max(id.index);
         }
         // Not `append`, which rebuilds the whole map.
         self.memory().entries.extend(read);

@@ -76,7 +76,8 @@ fn config() -> openraft::Config {
         max_payload_entries: 64,
         // By bytes, not by entries: the batcher asks for snapshots.
         snapshot_policy: SnapshotPolicy::Never,
-        max_in_snapshot_log_to_keep: 64,
+        // They are in memory, and a few may be large; nobody asks for them.
+        max_in_snapshot_log_to_keep: 0,
         purge_batch_size: 1,
         replication_lag_threshold: 10_000,
         ..openraft::Config::default()
@@ -107,7 +108,7 @@ impl Node {
         }
         let in_directory = |source| NodeError::Directory { path: directory.clone(), source };
         let jobs = writer::start(segments).map_err(in_directory)?;
-        let log = LogStore::new(recovered, jobs);
+        let log = LogStore::new(recovered, jobs).map_err(|error| NodeError::Raft(error.to_string()))?;
         let (machine, state) = Machine::new(image, directory.clone());
         let raft_error = |error: &dyn std::fmt::Display| NodeError::Raft(error.to_string());
         let config = Arc::new(config().validate().map_err(|error| raft_error(&error))?);

@@ -2,6 +2,7 @@
 
 use crate::state::{State, StateV1};
 use openraft::{BasicNode, SnapshotMeta};
+use postcard::ser_flavors::Size;
 use serde::{Deserialize, Serialize};
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -50,7 +51,10 @@ pub enum SnapshotError {
 impl Image {
     /// As bytes.
     pub fn encode(&self) -> Result<Vec<u8>, postcard::Error> {
-        let mut bytes = vec![0; HEAD];
+        // Measured before, since a buffer that grows would need twice as much.
+        let size = postcard::serialize_with_flavor::<Self, Size, usize>(self, Size::default())?;
+        let mut bytes = Vec::with_capacity(HEAD + size);
+        bytes.resize(HEAD, 0);
         bytes[0] = VERSION;
         bytes[1..8].copy_from_slice(MAGIC);
         let mut bytes = postcard::to_extend(self, bytes)?;

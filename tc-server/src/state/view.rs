@@ -1,6 +1,6 @@
 //! Questions people ask of the state. Nothing here changes it.
 
-use super::{Decision, Hold, Key, Lock, Millis, State};
+use super::{Decision, Key, Lock, Millis, State};
 use atone_protocol::{BranchId, Xid};
 use serde::{Deserialize, Serialize};
 
@@ -77,7 +77,7 @@ impl State {
         let Some(tx) = self.transaction(xid) else { return Vec::new() };
         let row = |(resource, key, branch): (_, _, BranchId)| {
             let hold = self.locks.hold_of(resource, key).filter(|hold| hold.is_by(xid))?;
-            let (since, shared) = (tx.branches[&branch].registered_at, matches!(hold, Hold::Shared(_)));
+            let (since, shared) = (tx.branches[&branch].registered_at, hold.is_shared());
             Some(LockRow { resource, key, xid, branch, since, shared })
         };
         tx.needs().into_iter().filter_map(row).collect()
@@ -86,7 +86,7 @@ impl State {
     /// Every held lock, in order, once for each that holds it.
     pub fn lock_rows(&self) -> impl Iterator<Item = LockRow<'_>> {
         self.locks.iter().flat_map(move |(resource, key, hold)| {
-            let shared = matches!(hold, Hold::Shared(_));
+            let shared = hold.is_shared();
             hold.holders().filter_map(move |xid| {
                 let (branch, first) = self.transaction(xid)?.first_to_need(resource, key)?;
                 Some(LockRow { resource, key, xid, branch, since: first.registered_at, shared })
@@ -103,10 +103,8 @@ impl State {
                     return Err(format!("{xid} is committed and holds a lock"));
                 }
                 let mut branches = tx.branches.values().filter(|b| b.resource == resource);
-                let needed = match hold {
-                    Hold::Exclusive(_) => branches.any(|b| b.keys.has(key)),
-                    Hold::Shared(_) => branches.any(|b| b.shared.has(key)),
-                };
+                let needed =
+                    branches.any(|b| if hold.is_shared() { b.shared.has(key) } else { b.keys.has(key) });
                 if !needed {
                     return Err(format!("a lock that {xid} does not need"));
                 }
@@ -114,10 +112,9 @@ impl State {
         }
         for (xid, tx) in self.transactions() {
             for (id, branch) in &tx.branches {
-                let holds =
-                    |key: &Key| self.locks.hold_of(&branch.resource, key).is_some_and(|h| h.is_by(xid));
-                let alone =
-                    |key: &Key| self.locks.hold_of(&branch.resource, key) == Some(&Hold::Exclusive(xid));
+                let hold = |key: &Key| self.locks.hold_of(&branch.resource, key);
+                let holds = |key: &Key| hold(key).is_some_and(|hold| hold.is_by(xid));
+                let alone = |key: &Key| holds(key) && hold(key).is_some_and(|hold| !hold.is_shared());
                 if !branch.keys.iter().all(alone) || !branch.shared.iter().all(holds) {
                     return Err(format!("branch {id} of {xid} lost a lock"));
                 }

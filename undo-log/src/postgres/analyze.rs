@@ -98,6 +98,8 @@ pub struct Write {
     pub end: usize,
     /// The keyword VALUES stands at its top: it inserts a known number of rows. Only for messages.
     pub values: bool,
+    /// It calls functions that may write.
+    pub calls: bool,
 }
 
 impl Write {
@@ -443,6 +445,7 @@ impl Words<'_> {
         let (assigned, returning) = self.clauses(at)?;
         Some(Write {
             verb,
+            calls: self.may_call_writer_beside(&table),
             table,
             reference,
             assigned,

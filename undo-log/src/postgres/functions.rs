@@ -6,7 +6,7 @@
 
 use super::analyze::Words;
 use crate::sql::Kind;
-use std::{collections::HashSet, sync::LazyLock};
+use std::{collections::HashSet, ops::Range, sync::LazyLock};
 
 static KNOWN: LazyLock<HashSet<&str>> = LazyLock::new(|| BUILTIN.split_ascii_whitespace().collect());
 static KEYWORD: LazyLock<HashSet<&str>> = LazyLock::new(|| KEYWORDS.split_ascii_whitespace().collect());
@@ -15,6 +15,15 @@ impl Words<'_> {
     /// Is there a call of a function that may write?
     pub(super) fn may_call_writer(&self) -> bool {
         (0..self.tokens.len()).any(|at| self.is_punct(at + 1, b'(') && self.is_unknown(at))
+    }
+
+    /// The same of a write to this table, whose name may stand before a parenthesis itself.
+    pub(super) fn may_call_writer_beside(&self, table: &Range<usize>) -> bool {
+        let target = |at: usize| self.is(at, "CONFLICT") && at > 0 && self.is(at - 1, "ON");
+        (0..self.tokens.len()).any(|at| {
+            let name = table.contains(&self.tokens[at].span().start) || target(at);
+            !name && self.is_punct(at + 1, b'(') && self.is_unknown(at)
+        })
     }
 
     /// A name before a parenthesis.

@@ -129,7 +129,7 @@ pub(super) async fn read(
         }
         (other, _) => Err(format!("it is a {}, not a base table", other.to_lowercase())),
     };
-    Ok(Some(Entry { name, table, triggers, cascades, fires: false, quiet: None, layout: None }))
+    Ok(Some(Entry { name, table, triggers, cascades, fires: false, alone: false, quiet: None, layout: None }))
 }
 
 /// Name, type, character set, extra, nullable, default, type in full.

@@ -31,7 +31,23 @@ const TABLE: &str = "SELECT n.nspname, c.relname, c.relkind::text, c.relpersiste
     ARRAY(SELECT DISTINCT g.tgname::text FROM tree t JOIN pg_trigger g ON g.tgrelid = t.oid \
         WHERE NOT g.tgisinternal AND g.tgenabled = 'O' ORDER BY 1), \
     has_parameter_privilege('session_replication_role', 'SET') AND NOT EXISTS (SELECT FROM tree t \
-        JOIN pg_constraint d ON d.conrelid = t.oid AND d.contype IN ('p', 'u', 'x') AND d.condeferrable) \
+        JOIN pg_constraint d ON d.conrelid = t.oid AND d.contype IN ('p', 'u', 'x') AND d.condeferrable), \
+    c.relkind IN ('r', 'p') AND NOT EXISTS (SELECT FROM tree t JOIN pg_class p ON p.oid = t.oid \
+            WHERE p.relkind <> 'p' AND p.relhassubclass OR p.relkind NOT IN ('r', 'p')) \
+        AND NOT EXISTS (SELECT FROM tree t JOIN pg_trigger g ON g.tgrelid = t.oid \
+            WHERE NOT g.tgisinternal AND g.tgenabled <> 'D') \
+        AND NOT EXISTS (SELECT FROM tree t JOIN pg_rewrite r ON r.ev_class = t.oid) \
+        AND NOT EXISTS (SELECT FROM tree t JOIN pg_attribute a ON a.attrelid = t.oid AND a.attnum > 0 \
+            AND NOT a.attisdropped JOIN pg_type y ON y.oid = a.atttypid \
+            WHERE y.typnamespace <> 'pg_catalog'::regnamespace AND y.typtype <> 'e') \
+        AND NOT EXISTS (SELECT FROM pg_depend d \
+            WHERE d.refclassid IN ('pg_proc'::regclass, 'pg_operator'::regclass, 'pg_opclass'::regclass) \
+            AND (d.classid = 'pg_attrdef'::regclass AND d.objid IN (SELECT e.oid FROM tree t \
+                    JOIN pg_attrdef e ON e.adrelid = t.oid) \
+                OR d.classid = 'pg_constraint'::regclass AND d.objid IN (SELECT e.oid FROM tree t \
+                    JOIN pg_constraint e ON e.conrelid = t.oid) \
+                OR d.classid = 'pg_class'::regclass AND (d.objid IN (SELECT oid FROM tree) \
+                    OR d.objid IN (SELECT e.indexrelid FROM tree t JOIN pg_index e ON e.indrelid = t.oid)))) \
     FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
     JOIN pg_class rc ON rc.oid = coalesce(pg_partition_root(c.oid), c.oid) \
     JOIN pg_namespace rn ON rn.oid = rc.relnamespace WHERE c.oid = $1";
@@ -132,10 +148,12 @@ async fn describe(client: &Connection, oid: u32) -> Result<Option<Entry>, Error>
         table: Err(String::new()),
         triggers: row.try_get(7)?,
         fires: !ordinary.is_empty(),
+        alone: row.try_get(12)?,
         quiet: None,
         cascades: references.iter().filter(|r| r.on_delete || r.on_update).cloned().collect(),
         layout: None,
     };
+    entry.alone &= entry.cascades.is_empty();
     if can_be_quiet {
         entry.quiet = Some(ForeignKeys { parents: own(&parents)?, children: references });
     } else {
