@@ -10,11 +10,12 @@ mod key;
 mod locks;
 mod phase_one;
 mod phase_two;
+mod resolve;
 mod stored;
 mod transaction;
 mod view;
 
-pub use entry::{Command, Effects, Entry, Reply};
+pub use entry::{Command, Effects, Entry, Reply, Resolution};
 pub use key::{Key, Keys};
 pub use locks::{Hold, Lock, Locks};
 pub use stored::StateV1;

@@ -2,7 +2,9 @@
 
 use atone_protocol::{BranchId, LockKey, Refusal, TxStatus, Xid};
 use atone_tc_server::raft::Image;
-use atone_tc_server::state::{Decision, Entry, HORIZON_MS, Hold, KEEP_MS, Reply, State};
+use atone_tc_server::state::{
+    BranchStatus, Decision, Entry, HORIZON_MS, Hold, KEEP_MS, Reply, Resolution, State,
+};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 
@@ -14,6 +16,14 @@ fn xid(n: u64) -> Xid {
 
 fn key(n: u8) -> LockKey {
     LockKey { table: "shop.item".into(), index: "PRIMARY".into(), key: vec![n], shown: n.to_string() }
+}
+
+fn how() -> impl Strategy<Value = Resolution> {
+    prop::sample::select(vec![Resolution::Retry, Resolution::Restore, Resolution::KeepCurrent])
+}
+
+fn resolve(xid: Xid, branch: BranchId, how: Resolution) -> Entry {
+    Entry::Resolve { xid, branch, how, by: "anna".into(), reason: "counted".into() }
 }
 
 fn entry() -> impl Strategy<Value = Entry> {
@@ -36,6 +46,7 @@ fn entry() -> impl Strategy<Value = Entry> {
         4 => (tx(), branches()).prop_map(|(xid, branches)| Entry::Done { xid, branches }),
         2 => (tx(), branch()).prop_map(|(xid, branch)| Entry::Blocked { xid, branch, reason: "dirty".into() }),
         1 => tx().prop_map(|xid| Entry::Retry { xid }),
+        2 => (tx(), branch(), how()).prop_map(|(xid, branch, how)| resolve(xid, branch, how)),
         1 => Just(Entry::Tick),
     ]
 }
@@ -270,4 +281,64 @@ fn a_blocked_branch_keeps_its_locks_until_a_retry_succeeds() {
     state.apply(T0, Entry::Done { xid: xid(1), branches: vec![BranchId::new(1)] });
     assert_eq!(state.transaction(xid(1)).unwrap().status(), TxStatus::RolledBack);
     assert!(state.locks().is_empty());
+}
+
+#[test]
+fn a_blocked_branch_ends_as_a_person_decides_and_keeps_its_locks_until_then() {
+    for (how, mode) in [
+        (Resolution::Retry, BranchStatus::Registered),
+        (Resolution::Restore, BranchStatus::Restoring),
+        (Resolution::KeepCurrent, BranchStatus::Keeping),
+    ] {
+        let mut state = State::default();
+        let b = BranchId::new(1);
+        let status = |state: &State| state.transaction(xid(1)).unwrap().branches[&b].status;
+        let refused = |state: &mut State, branch, how, word: &str| {
+            let Reply::Refused(Refusal::Invalid(why)) = state.apply(T0, resolve(xid(1), branch, how)).0
+            else {
+                panic!("not refused: {word}")
+            };
+            assert!(why.contains(word) && why.contains(&branch.to_string()), "{why}");
+        };
+        assert_eq!(state.apply(T0, resolve(xid(1), b, how)).0, Reply::Refused(Refusal::Unknown));
+        begin(&mut state, 1);
+        refused(&mut state, b, how, "has no branch");
+        register(&mut state, 1, 1, &[1]);
+        refused(&mut state, b, how, "not blocked");
+        state.apply(T0, Entry::Rollback { xid: xid(1), reason: String::new() });
+        let blocked = || Entry::Blocked { xid: xid(1), branch: b, reason: "row changed".into() };
+        state.apply(T0, blocked());
+
+        let rolling_back = Reply::Status(TxStatus::RollingBack, String::new());
+        let (reply, effects) = state.apply(T0, resolve(xid(1), b, how));
+        assert_eq!((reply, effects.moved), (rolling_back.clone(), vec![xid(1)]));
+        assert_eq!((status(&state), state.locks().len()), (mode, 1));
+        // The same again changes nothing, another decision is refused.
+        let hash = state.hash();
+        assert_eq!(state.apply(T0, resolve(xid(1), b, how)).0, rolling_back);
+        let other = if how == Resolution::Retry { Resolution::Restore } else { Resolution::Retry };
+        refused(&mut state, b, other, "branch");
+        assert_eq!(state.hash(), hash);
+        // A snapshot keeps the decision.
+        let image = Image { meta: Default::default(), state: state.clone() };
+        assert_eq!(Image::decode(&image.encode().unwrap()).unwrap().state.hash(), hash);
+
+        // It may be blocked again, and then waits for another decision.
+        state.apply(T0, blocked());
+        assert_eq!((status(&state), state.locks().len()), (BranchStatus::Blocked, 1));
+        state.apply(T0, resolve(xid(1), b, how));
+        assert_eq!(status(&state), mode);
+        state.apply(T0, Entry::Done { xid: xid(1), branches: vec![b] });
+        let tx = state.transaction(xid(1)).unwrap();
+        assert_eq!((tx.status(), state.locks().is_empty()), (TxStatus::RolledBack, true));
+        let told: Vec<_> = tx.timeline.iter().filter(|e| e.kind.as_str() == "resolve").collect();
+        assert_eq!(told.len(), 2);
+        assert_eq!(told[0].detail, format!("{} by anna: counted", how.as_str()));
+        assert_eq!(
+            state.apply(T0, resolve(xid(1), b, how)).0,
+            Reply::Status(TxStatus::RolledBack, String::new())
+        );
+        refused(&mut state, b, other, "done already");
+        assert_eq!(state.check(), Ok(()));
+    }
 }

@@ -4,14 +4,15 @@
 //! still be read.
 
 use atone_protocol::{BranchId, LockKey, Xid};
-use atone_tc_server::raft::{Image, LogError, Record, Segments};
-use atone_tc_server::state::{Command, Entry, State};
+use atone_tc_server::raft::{Image, LogError, Record, Recovered, Segments};
+use atone_tc_server::state::{Command, Entry, Resolution, State};
 use openraft::{CommittedLeaderId, EntryPayload, LogId, Vote};
 use std::fs;
 use std::path::{Path, PathBuf};
 
 const T0: u64 = 1_800_000_000_000;
 
+/// What version 1 could say.
 fn command() -> Command {
     let xid = Xid::new(T0, 7);
     let branch = BranchId::new(11);
@@ -31,12 +32,66 @@ fn command() -> Command {
     Command { at: T0, entries }
 }
 
+fn holder() -> Xid {
+    Xid::new(T0, 9)
+}
+
+fn key(n: u8) -> LockKey {
+    let index = if n < 9 { "PRIMARY" } else { "name" };
+    LockKey { table: "shop.item".into(), index: index.into(), key: vec![n], shown: n.to_string() }
+}
+
+/// What version 2 can say besides.
+fn resolving() -> Command {
+    let (xid, branch) = (Xid::new(T0, 8), BranchId::new(13));
+    let blocked = |id| Entry::Blocked { xid, branch: BranchId::new(id), reason: "dirty".into() };
+    let resolve = |id, how| Entry::Resolve {
+        xid,
+        branch: BranchId::new(id),
+        how,
+        by: "anna".into(),
+        reason: "counted by hand".into(),
+    };
+    let register = |id| Entry::Register {
+        xid,
+        branch: BranchId::new(id),
+        resource: format!("orders{id}"),
+        keys: vec![],
+    };
+    let entries = vec![
+        Entry::Begin { xid, name: "order".into(), timeout_ms: 60_000 },
+        Entry::Register { xid, branch, resource: "orders".into(), keys: vec![] },
+        register(14),
+        register(15),
+        Entry::Rollback { xid, reason: "asked".into() },
+        blocked(13),
+        blocked(14),
+        blocked(15),
+        resolve(13, Resolution::Retry),
+        resolve(14, Resolution::Restore),
+        resolve(15, Resolution::KeepCurrent),
+        Entry::Begin { xid: holder(), name: "held".into(), timeout_ms: 60_000 },
+        Entry::RegisterShared {
+            xid: holder(),
+            branch: BranchId::new(21),
+            resource: "stock".into(),
+            keys: vec![key(1), key(2), key(9)],
+            shared: vec![key(3)],
+        },
+    ];
+    Command { at: T0, entries }
+}
+
 fn id(index: u64) -> LogId<u64> {
     LogId::new(CommittedLeaderId::new(1, 1), index)
 }
 
+fn record_of(index: u64, command: Command) -> Record {
+    Record::Append(openraft::Entry { log_id: id(index), payload: EntryPayload::Normal(command) })
+}
+
 fn record(index: u64) -> Record {
-    Record::Append(openraft::Entry { log_id: id(index), payload: EntryPayload::Normal(command()) })
+    record_of(index, command())
 }
 
 fn blank(index: u64) -> Record {
@@ -75,8 +130,37 @@ fn golden(name: &str, now: &[u8]) -> Vec<u8> {
     unhex(&fs::read_to_string(path).unwrap())
 }
 
+/// Puts a sample where a log is, and reads it.
+fn read_log(sample: &[u8]) -> (tempfile::TempDir, Recovered) {
+    let directory = tempfile::tempdir().unwrap();
+    fs::write(directory.path().join(format!("{:020}.log", 1)), sample).unwrap();
+    let (_, recovered) = Segments::open(directory.path()).unwrap();
+    (directory, recovered)
+}
+
+fn says(recovered: &Recovered, index: u64, command: &Command) -> bool {
+    matches!(&recovered.entries[&index].payload, EntryPayload::Normal(c) if c == command)
+}
+
 #[test]
 fn log_version_1_is_read_for_ever() {
+    let (directory, recovered) = read_log(&golden("log-v1.hex", &[]));
+    assert_eq!(recovered.vote, Some(Vote::new_committed(1, 1)));
+    assert_eq!(recovered.purged, Some(id(1)));
+    assert!(recovered.entries.len() == 1 && says(&recovered, 2, &command()));
+    // What is written from now on is in a file of its own, which says that it is of a later version.
+    let (mut log, again) = Segments::open(directory.path()).unwrap();
+    assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 2);
+    assert!(says(&again, 2, &command()));
+    append(&mut log, &record_of(3, resolving()));
+    drop(log);
+    let (_, recovered) = Segments::open(directory.path()).unwrap();
+    assert!(says(&recovered, 2, &command()) && says(&recovered, 3, &resolving()));
+    assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 2);
+}
+
+#[test]
+fn log_version_2_is_read_for_ever() {
     let directory = tempfile::tempdir().unwrap();
     let (mut log, _) = Segments::open(directory.path()).unwrap();
     append(&mut log, &Record::Vote(Vote::new_committed(1, 1)));
@@ -85,64 +169,53 @@ fn log_version_1_is_read_for_ever() {
     append(&mut log, &Record::Truncate(2));
     append(&mut log, &record(2));
     append(&mut log, &Record::Purged(id(1)));
+    append(&mut log, &record_of(3, resolving()));
     drop(log);
     // Opening once more cuts the zeros that were written ahead.
     Segments::open(directory.path()).unwrap();
     let file = only_file(directory.path());
-    let sample = golden("log-v1.hex", &fs::read(&file).unwrap());
+    let sample = golden("log-v2.hex", &fs::read(&file).unwrap());
     assert_eq!(hex(&fs::read(&file).unwrap()), hex(&sample), "the format has changed without a new version");
-    fs::write(&file, sample).unwrap();
-    let (_, recovered) = Segments::open(directory.path()).unwrap();
-    assert_eq!(recovered.vote, Some(Vote::new_committed(1, 1)));
-    assert_eq!(recovered.purged, Some(id(1)));
-    let entry = &recovered.entries[&2];
-    assert!(
-        recovered.entries.len() == 1 && matches!(&entry.payload, EntryPayload::Normal(c) if *c == command())
-    );
+    let (_directory, recovered) = read_log(&sample);
+    assert_eq!((recovered.vote, recovered.purged), (Some(Vote::new_committed(1, 1)), Some(id(1))));
+    assert!(recovered.entries.len() == 2);
+    assert!(says(&recovered, 2, &command()) && says(&recovered, 3, &resolving()));
 }
 
-#[test]
-fn snapshot_version_1_is_read_for_ever() {
+/// The state that these commands make.
+fn image(commands: &[Command]) -> Image {
     let mut state = State::default();
-    for entry in command().entries {
-        state.apply(T0, entry);
-    }
-    // What this Atone cannot write any more it still reads.
-    let sample = golden("snapshot-v1.hex", &[]);
-    let read = Image::decode(&sample).unwrap();
-    assert_eq!(read.meta.last_log_id, Some(id(9)));
-    assert_eq!(read.state.hash(), state.hash());
-    assert_eq!(read.state.check(), Ok(()));
-}
-
-#[test]
-fn snapshot_version_2_is_read_for_ever() {
-    let (xid, branch, resource) = (Xid::new(T0, 8), BranchId::new(21), "orders".to_owned());
-    let key = |n: u8| LockKey {
-        table: "shop.item".into(),
-        index: if n < 9 { "PRIMARY".into() } else { "name".into() },
-        key: vec![n],
-        shown: n.to_string(),
-    };
-    let (keys, shared) = (vec![key(1), key(2), key(9)], vec![key(3)]);
-    let mut state = State::default();
-    let more = [
-        Entry::Begin { xid, name: "held".into(), timeout_ms: 60_000 },
-        Entry::RegisterShared { xid, branch, resource, keys, shared },
-    ];
-    for entry in command().entries.into_iter().chain(more) {
+    for entry in commands.iter().flat_map(|command| command.entries.clone()) {
         state.apply(T0, entry);
     }
     let mut image = Image { meta: Default::default(), state };
     image.meta.last_log_id = Some(id(9));
+    image
+}
+
+fn is_read(sample: &[u8], image: &Image) {
+    let read = Image::decode(sample).unwrap();
+    assert_eq!(read.meta.last_log_id, Some(id(9)));
+    assert_eq!(read.state.hash(), image.state.hash(), "the format has changed without a new version");
+    assert_eq!(read.state.check(), Ok(()));
+}
+
+#[test]
+fn snapshot_version_1_is_read_for_ever() {
+    is_read(&golden("snapshot-v1.hex", &[]), &image(&[command()]));
+}
+
+#[test]
+fn snapshot_version_2_is_read_for_ever() {
+    let image = image(&[command(), resolving()]);
     let bytes = image.encode().unwrap();
     let sample = golden("snapshot-v2.hex", &bytes);
     assert_eq!(hex(&bytes), hex(&sample), "the format has changed without a new version");
-    let read = Image::decode(&sample).unwrap();
-    assert_eq!(read.meta.last_log_id, Some(id(9)));
-    assert_eq!(read.state.check(), Ok(()));
-    assert_eq!(read.state.locks().len(), 5);
-    assert_eq!(read.state.locks_of(xid)[2].key.to_lock_key(), key(3));
+    is_read(&sample, &image);
+    // The table of locks is not stored.
+    let read = Image::decode(&sample).unwrap().state;
+    assert_eq!(read.locks_of(holder())[2].key.to_lock_key(), key(3));
+    assert_eq!(read.locks().len(), image.state.locks().len());
 }
 
 #[test]

@@ -8,7 +8,8 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-const VERSION: u8 = 1;
+/// Version 1 has no resolutions among its entries; all else is the same.
+const VERSION: u8 = 2;
 const MAGIC: &[u8; 7] = b"ATONELG";
 const HEAD: usize = 20;
 
@@ -37,7 +38,7 @@ pub enum LogError {
         what: &'static str,
     },
     /// Written by a newer Atone.
-    #[error("the log {} has format version {version}, this Atone reads {VERSION}", path.display())]
+    #[error("the log {} has format version {version}, this Atone reads up to {VERSION}", path.display())]
     Version {
         /// Which file.
         path: PathBuf,
@@ -64,6 +65,8 @@ pub struct Recovered {
 pub(super) struct Old {
     pub path: PathBuf,
     pub max_index: u64,
+    /// It has the version that is written now.
+    pub current: bool,
 }
 
 pub(super) fn io_at(path: &Path) -> impl FnOnce(io::Error) -> LogError + '_ {
@@ -71,8 +74,12 @@ pub(super) fn io_at(path: &Path) -> impl FnOnce(io::Error) -> LogError + '_ {
 }
 
 pub(super) fn head(first: u64) -> [u8; HEAD] {
+    head_of(VERSION, first)
+}
+
+fn head_of(version: u8, first: u64) -> [u8; HEAD] {
     let mut head = [0; HEAD];
-    head[0] = VERSION;
+    head[0] = version;
     head[1..8].copy_from_slice(MAGIC);
     head[8..16].copy_from_slice(&first.to_le_bytes());
     let crc = crc32fast::hash(&head[..16]);
@@ -118,7 +125,9 @@ pub(super) fn recover(directory: &Path) -> Result<(Recovered, Vec<(Old, u64)>, O
             return Err(damaged(0, "the segment before it is missing or cut"));
         }
         let bytes = fs::read(path).map_err(io_at(path))?;
-        if bytes.get(..HEAD) != Some(&head(*first)[..]) {
+        let version = bytes.first().copied().filter(|version| (1..=VERSION).contains(version));
+        let read = version.is_some_and(|version| bytes.get(..HEAD) == Some(&head_of(version, *first)[..]));
+        if !read {
             let body = bytes.get(HEAD..).unwrap_or_default();
             match bytes.first() {
                 // Its creation was torn: no frame of it was ever acknowledged.
@@ -126,7 +135,7 @@ pub(super) fn recover(directory: &Path) -> Result<(Recovered, Vec<(Old, u64)>, O
                     fs::remove_file(path).map_err(io_at(path))?;
                     continue;
                 }
-                Some(version) if *version != VERSION && is_head(&bytes) => {
+                Some(version) if !(1..=VERSION).contains(version) && is_head(&bytes) => {
                     return Err(LogError::Version { path: path.clone(), version: *version });
                 }
                 Some(_) | None => return Err(damaged(0, "its head is unreadable")),
@@ -149,7 +158,8 @@ pub(super) fn recover(directory: &Path) -> Result<(Recovered, Vec<(Old, u64)>, O
         }
         recovered.bytes += end;
         next = Some(frames.next);
-        old.push((Old { path: path.clone(), max_index }, end));
+        let current = version == Some(VERSION);
+        old.push((Old { path: path.clone(), max_index, current }, end));
     }
     if let (Some(purged), Some((first, _))) = (recovered.purged, recovered.entries.first_key_value())
         && *first > purged.index + 1

@@ -1,6 +1,6 @@
 //! The log's files: `log/<first frame>.log`, each zero-filled ahead of the frames, the newest one written to.
 //!
-//! A segment opens with `version 1 | "ATONELG" | first frame 8 | crc32 4`, then a frame that repeats vote and purge
+//! A segment opens with `version 2 | "ATONELG" | first frame 8 | crc32 4`, then a frame that repeats vote and purge
 //! point, so that older segments can go whole. At start a torn tail of the newest segment is cut; any other damage
 //! stops the node, because what was answered might be missing.
 
@@ -41,7 +41,8 @@ impl Segments {
         fs::create_dir_all(directory).map_err(io_at(directory))?;
         let (recovered, mut old, next) = recover(directory)?;
         let (vote, purged) = (recovered.vote, recovered.purged);
-        let segments = match old.pop() {
+        let mut outdated = false;
+        let mut segments = match old.pop() {
             Some((last, end)) => {
                 let old = old.into_iter().map(|(old, _)| old).collect();
                 let file =
@@ -50,6 +51,7 @@ impl Segments {
                 file.set_len(end).and_then(|()| file.sync_all()).map_err(io_at(&last.path))?;
                 let (directory, path) = (directory.to_owned(), last.path);
                 let (next, max_index) = (next.unwrap_or(1), last.max_index);
+                outdated = !last.current;
                 let buffer = Vec::new();
                 Self {
                     directory,
@@ -67,6 +69,11 @@ impl Segments {
             }
             None => Self::create(directory, Vec::new(), 1, vote, purged).map_err(io_at(directory))?,
         };
+        // An older Atone must not meet what it cannot read in a file that it thinks it can.
+        if outdated {
+            let path = segments.path.clone();
+            segments.rotate().map_err(io_at(&path))?;
+        }
         Ok((segments, recovered))
     }
 
@@ -143,7 +150,7 @@ impl Segments {
         self.file.set_len(self.end)?;
         self.file.sync_all()?;
         let mut old = std::mem::take(&mut self.old);
-        old.push(Old { path: self.path.clone(), max_index: self.max_index });
+        old.push(Old { path: self.path.clone(), max_index: self.max_index, current: true });
         *self = Self::create(&self.directory.clone(), old, self.next, self.vote, self.purged)?;
         Ok(())
     }

@@ -1,4 +1,4 @@
-//! The snapshot file: `version | "ATONESN" | crc32 4 | length 8 | image`, replaced atomically.
+//! The snapshot file: `version 2 | "ATONESN" | crc32 4 | length 8 | image`, replaced atomically.
 
 use crate::state::{State, StateV1};
 use openraft::{BasicNode, SnapshotMeta};
@@ -8,7 +8,8 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-/// Version 1 had no shared locks, and stored the table of locks beside the branches.
+/// Version 1 has no shared locks and no branch that a person has resolved, and stores the table of locks beside the
+/// branches.
 const VERSION: u8 = 2;
 const MAGIC: &[u8; 7] = b"ATONESN";
 const HEAD: usize = 20;

@@ -1,8 +1,8 @@
 //! The one door, and what begins and ends a transaction by time. Order of arms is the order of a transaction's life.
 
 use super::{
-    AHEAD_MS, BranchStatus, Effects, Entry, EventKind, HORIZON_MS, KEEP_MS, MAX_TIMEOUT_MS, Millis, Reply,
-    State, Transaction,
+    AHEAD_MS, Effects, Entry, EventKind, HORIZON_MS, KEEP_MS, MAX_TIMEOUT_MS, Millis, Reply, State,
+    Transaction,
 };
 use atone_protocol::{Refusal, Xid};
 use std::collections::BTreeMap;
@@ -39,6 +39,9 @@ impl State {
             Entry::Blocked { xid, branch, reason } => self.blocked(xid, branch, reason, &mut effects),
             Entry::Retry { xid } => self.retry(xid, &mut effects),
             Entry::Tick => self.tick(&mut effects),
+            Entry::Resolve { xid, branch, how, by, reason } => {
+                self.resolve(xid, branch, how, &by, &reason, &mut effects)
+            }
         };
         (reply, effects)
     }
@@ -106,10 +109,7 @@ impl State {
 
     pub(super) fn finish_if_done(&mut self, xid: Xid) {
         let Some(tx) = self.transactions.get_mut(&xid) else { return };
-        let open = tx.branches.values().any(|b| match b.status {
-            BranchStatus::Registered | BranchStatus::Blocked => true,
-            BranchStatus::Failed | BranchStatus::Done => false,
-        });
+        let open = tx.branches.values().any(|b| b.status.is_open());
         if tx.decision.is_none() || tx.finished_at.is_some() {
             return;
         }

@@ -80,6 +80,19 @@ pub enum Entry {
     },
     /// Time passes: deadlines fall, outcomes are forgotten.
     Tick,
+    /// A person has decided how a blocked branch ends.
+    Resolve {
+        /// The transaction.
+        xid: Xid,
+        /// The branch.
+        branch: BranchId,
+        /// How it ends.
+        how: Resolution,
+        /// Who decided, as they call themselves.
+        by: String,
+        /// Why, for people.
+        reason: String,
+    },
     /// `Register` with keys that others may hold at the same time, none of them alone.
     RegisterShared {
         /// The transaction.
@@ -93,6 +106,29 @@ pub enum Entry {
         /// What must stay as it is.
         shared: Vec<LockKey>,
     },
+}
+
+/// How a person ends a blocked branch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Resolution {
+    /// The undo is tried again, as it was before.
+    Retry,
+    /// Its rows become what they were before it, whatever stands there now.
+    Restore,
+    /// Nothing of it is undone.
+    KeepCurrent,
+}
+
+impl Resolution {
+    /// The word used in JSON, in the timeline and by the command line.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Retry => "retry",
+            Self::Restore => "restore",
+            Self::KeepCurrent => "keep-current",
+        }
+    }
 }
 
 /// The answer to an entry.

@@ -50,10 +50,7 @@ impl State {
 
     pub(super) fn done(&mut self, xid: Xid, branches: &[BranchId], effects: &mut Effects) -> Reply {
         let Some(tx) = self.transactions.get_mut(&xid) else { return Reply::Done };
-        let open = |tx: &Transaction, id: &BranchId| match tx.branches.get(id).map(|b| b.status) {
-            Some(BranchStatus::Registered | BranchStatus::Blocked) => true,
-            Some(BranchStatus::Done | BranchStatus::Failed) | None => false,
-        };
+        let open = |tx: &Transaction, id: &BranchId| tx.branches.get(id).is_some_and(|b| b.status.is_open());
         if tx.decision.is_none() || !branches.iter().any(|id| open(tx, id)) {
             return Reply::Done;
         }
@@ -82,8 +79,8 @@ impl State {
     ) -> Reply {
         let Some(tx) = self.transactions.get_mut(&xid) else { return Reply::Refused(Refusal::Unknown) };
         let rolling_back = matches!(tx.decision, Some(Decision::Rollback(_)));
-        let registered = tx.branches.get(&branch).is_some_and(|b| b.status == BranchStatus::Registered);
-        if rolling_back && registered {
+        let under_way = |b: &super::Branch| b.status.is_open() && b.status != BranchStatus::Blocked;
+        if rolling_back && tx.branches.get(&branch).is_some_and(under_way) {
             let tx = Arc::make_mut(tx);
             tx.tell(self.clock, EventKind::Blocked, Some(branch), &reason);
             if let Some(branch) = tx.branches.get_mut(&branch) {

@@ -69,6 +69,10 @@ pub enum BranchStatus {
     Done,
     /// Its rollback waits for a person.
     Blocked,
+    /// A person has decided: its rows become what they were, whatever stands there now.
+    Restoring,
+    /// A person has decided: its rows stay as they are now.
+    Keeping,
 }
 
 impl Branch {
@@ -91,6 +95,16 @@ impl BranchStatus {
             Self::Failed => "failed",
             Self::Done => "done",
             Self::Blocked => "blocked",
+            Self::Restoring => "restoring",
+            Self::Keeping => "keeping",
+        }
+    }
+
+    /// Phase two is not done with it.
+    pub fn is_open(self) -> bool {
+        match self {
+            Self::Registered | Self::Blocked | Self::Restoring | Self::Keeping => true,
+            Self::Failed | Self::Done => false,
         }
     }
 }
@@ -121,6 +135,7 @@ pub enum EventKind {
     Blocked,
     Retry,
     Finished,
+    Resolve,
 }
 
 impl EventKind {
@@ -136,6 +151,7 @@ impl EventKind {
             Self::Blocked => "blocked",
             Self::Retry => "retry",
             Self::Finished => "finished",
+            Self::Resolve => "resolve",
         }
     }
 }

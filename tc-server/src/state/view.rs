@@ -126,8 +126,8 @@ impl State {
             if unfinished != self.unfinished.contains(&xid) {
                 return Err(format!("{xid} is wrongly filed as unfinished or finished"));
             }
-            if tx.finished_at.is_some() && tx.registered().next().is_some() {
-                return Err(format!("{xid} is finished and has registered branches"));
+            if tx.finished_at.is_some() && tx.branches.values().any(|b| b.status.is_open()) {
+                return Err(format!("{xid} is finished and has open branches"));
             }
         }
         Ok(())
