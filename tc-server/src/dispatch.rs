@@ -8,15 +8,19 @@ mod commit;
 mod deadlock;
 mod drive;
 mod jobs;
+mod looks;
 mod memory;
 mod proxies;
 mod requests;
+mod resolve;
 mod turn;
 mod waiters;
 
+pub use looks::Unseen;
 pub use memory::Waiting;
 pub use proxies::SessionId;
 pub use requests::Caller;
+pub use resolve::Resolved;
 
 use crate::clock::Clock;
 use crate::raft::Node;

@@ -71,6 +71,28 @@ pub fn first_images(record: &UndoRecord) -> Vec<Option<&Row>> {
 /// Compares the rows as they are now (in the order of the record's rows) and plans the undo. `tables` are the
 /// record's tables as the catalogue describes them now, of the same shape.
 pub fn reverse<'r>(record: &'r UndoRecord, tables: &[Table], current: &[Option<Row>]) -> Verdict<'r> {
+    plan(record, tables, current, false)
+}
+
+/// The record as if the branch had left every row as it is now, but for those that are as they were before it: undoing
+/// that brings back what was, whatever stands there.
+pub fn as_found(record: &UndoRecord, current: &[Option<Row>]) -> UndoRecord {
+    let mut found = record.clone();
+    for ((touched, current), first) in found.rows.iter_mut().zip(current).zip(first_images(record)) {
+        if current.as_ref() != first {
+            touched.after.clone_from(current);
+        }
+    }
+    found
+}
+
+/// The same as [`reverse`] for a record of [`as_found`].
+pub fn force<'r>(found: &'r UndoRecord, tables: &[Table], current: &[Option<Row>]) -> Verdict<'r> {
+    plan(found, tables, current, true)
+}
+
+/// `forced`: rows that moved need not be where they went.
+fn plan<'r>(record: &'r UndoRecord, tables: &[Table], current: &[Option<Row>], forced: bool) -> Verdict<'r> {
     let first = first_images(record);
     let mut dirty = Vec::new();
     let mut skip = Vec::with_capacity(record.rows.len());
@@ -108,6 +130,10 @@ pub fn reverse<'r>(record: &'r UndoRecord, tables: &[Table], current: &[Option<R
                     // The same row goes back, so that what points at it by another key stays with it.
                     (false, false) if moved.is_some() && state[at].is_none() => {
                         take(to, vec![at, to], moved, before)
+                    }
+                    // Neither is where the move left it: each becomes what it was.
+                    (false, false) if forced => {
+                        take(to, vec![to], moved, None).and_then(|()| take(at, vec![at], state[at], before))
                     }
                     (false, false) => Err("a row that moved is not where it went".into()),
                     // One end of the move is as it was already.

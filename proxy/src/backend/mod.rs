@@ -17,7 +17,7 @@ pub use mysql::MySql;
 pub(crate) use postgres::tests as scratch;
 pub use postgres::{HELD_LIMIT, Places, Postgres};
 pub use primary::Sight;
-pub use tx::Tx;
+pub use tx::{Stored, Tx};
 
 use crate::config::{Account, Database, Dialect};
 use atone_protocol::Client;

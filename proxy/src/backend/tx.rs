@@ -4,16 +4,19 @@
 use super::{Backend, BackendError, Entry, Reference, Side, mysql, postgres};
 use atone_protocol::{BranchId, Xid};
 use atone_undo_log::{
-    capture::{Captured, Row},
+    capture::{Captured, ColumnKind, Row},
     reverse::Step,
 };
 use std::sync::Arc;
 
-/// An open transaction at READ COMMITTED on the primary. Dropped without an end it is rolled back.
+/// An open transaction on the primary, at READ COMMITTED unless it only reads. Dropped without an end it is rolled back.
 pub struct Tx {
     primary: Arc<str>,
     side: Open,
 }
+
+/// The status of an undo record and its parts: how many there should be, and the bytes.
+pub type Stored = (String, Vec<(u16, Vec<u8>)>);
 
 enum Open {
     MySql(mysql::Tx),
@@ -57,6 +60,16 @@ impl Tx {
         on!(&mut self.side, tx => tx.parts(xid, branch).await)
     }
 
+    /// The status of the branch's undo record, as [`Tx::parts`] finds it, and the record; nothing of it is locked.
+    pub async fn look(&mut self, xid: Xid, branch: BranchId) -> Result<Option<Stored>, BackendError> {
+        on!(&mut self.side, tx => tx.look(xid, branch).await)
+    }
+
+    /// Values as people read them, each of a column of its kind.
+    pub async fn words(&mut self, values: &[(&ColumnKind, &[u8])]) -> Result<Vec<String>, BackendError> {
+        on!(&mut self.side, tx => tx.words(values).await)
+    }
+
     /// Keeps the record's first row as the mark that the branch is undone.
     pub async fn mark_undone(&mut self, xid: Xid, branch: BranchId) -> Result<(), BackendError> {
         on!(&mut self.side, tx => tx.mark_undone(xid, branch).await)
@@ -67,7 +80,7 @@ impl Tx {
         on!(&mut self.side, tx => tx.entry(schema, table).await)
     }
 
-    /// Rows by key, locked, in any order; those that are not there are missing. None when a key is not of its type.
+    /// Rows by key, locked unless this transaction only reads, in any order; those that are not there are missing. None when a key is not of its type.
     pub async fn rows(
         &mut self,
         entry: &Entry,
@@ -160,13 +173,22 @@ impl Tx {
 impl Backend {
     /// Begins a transaction.
     pub async fn begin(&self) -> Result<Tx, BackendError> {
+        self.begin_as(false).await
+    }
+
+    /// Begins a transaction that sees one state of the database, and neither writes nor locks.
+    pub async fn begin_reading(&self) -> Result<Tx, BackendError> {
+        self.begin_as(true).await
+    }
+
+    async fn begin_as(&self, reading: bool) -> Result<Tx, BackendError> {
         let (side, primary) = match &self.side {
             Side::MySql(mysql) => {
-                let (tx, primary) = mysql.begin().await?;
+                let (tx, primary) = mysql.begin(reading).await?;
                 (Open::MySql(tx), primary)
             }
             Side::Postgres(postgres) => {
-                let (tx, primary) = postgres.begin().await?;
+                let (tx, primary) = postgres.begin(reading).await?;
                 (Open::Postgres(tx), primary)
             }
         };

@@ -3,6 +3,7 @@
 
 mod forget;
 mod guard;
+mod look;
 mod restore;
 mod runner;
 mod steps;

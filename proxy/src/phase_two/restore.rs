@@ -6,13 +6,24 @@ use crate::backend::{Backend, BackendError, Entry, Tx};
 use atone_protocol::{BranchId, Xid, failpoint};
 use atone_undo_log::{
     capture::{Row, Table},
-    record::UndoRecord,
-    reverse::{Verdict, first_images, reverse},
+    record::{Shape, UndoRecord},
+    reverse::{Verdict, as_found, first_images, force, reverse},
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
 };
+
+/// How a branch is undone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// Only while each row is as the branch left it, or as it was before.
+    Careful,
+    /// Whatever stands in its rows now.
+    Forced,
+    /// Not at all: its record is marked undone, so that it can never be applied later.
+    Keep,
+}
 
 /// How an attempt ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,21 +51,27 @@ pub(super) async fn restore(
     backend: &Backend,
     xid: Xid,
     branch: BranchId,
+    mode: Mode,
 ) -> Result<(Restored, Arc<str>), BackendError> {
     let tx = backend.begin().await?;
     let primary = tx.primary().clone();
-    Ok((restore_in(backend, tx, xid, branch).await?, primary))
+    Ok((restore_in(backend, tx, (xid, branch), mode).await?, primary))
 }
 
 async fn restore_in(
     backend: &Backend,
     mut tx: Tx,
-    xid: Xid,
-    branch: BranchId,
+    (xid, branch): (Xid, BranchId),
+    mode: Mode,
 ) -> Result<Restored, BackendError> {
     let undone = async {
         if guard::place(backend, &mut tx, xid, branch).await? == Probe::Committed {
-            Undo { tx: &mut tx, xid, branch, unchecked: BTreeSet::new() }.run().await?;
+            let mut undo = Undo { tx: &mut tx, xid, branch, unchecked: BTreeSet::new() };
+            match mode {
+                Mode::Careful => undo.run(false).await?,
+                Mode::Forced => undo.run(true).await?,
+                Mode::Keep => tx.mark_undone(xid, branch).await?,
+            }
         }
         Ok(())
     };
@@ -90,12 +107,16 @@ pub(super) struct Undo<'a> {
 }
 
 impl Undo<'_> {
-    async fn run(&mut self) -> Result<(), Stop> {
-        let record = self.record().await?;
+    async fn run(&mut self, forced: bool) -> Result<(), Stop> {
+        let mut record = self.record().await?;
         let entries = self.entries(&record).await?;
         let tables: Vec<Table> = entries.iter().filter_map(|e| e.table.as_ref().ok().cloned()).collect();
         let current = self.current(&record, &entries).await?;
-        let steps = match reverse(&record, &tables, &current) {
+        if forced {
+            record = as_found(&record, &current);
+        }
+        let plan = if forced { force } else { reverse };
+        let steps = match plan(&record, &tables, &current) {
             Verdict::Undo(steps) => steps,
             Verdict::Dirty(rows) => {
                 let shown: Vec<String> = rows.iter().take(5).map(ToString::to_string).collect();
@@ -116,13 +137,7 @@ impl Undo<'_> {
     }
 
     async fn record(&mut self) -> Result<UndoRecord, Stop> {
-        let parts = self.tx.parts(self.xid, self.branch).await?;
-        let expected = parts.first().map_or(0, |p| usize::from(p.0));
-        if parts.len() != expected {
-            return Err(Stop::Blocked(format!("the undo record has {} of {expected} parts", parts.len())));
-        }
-        let bytes: Vec<u8> = parts.into_iter().flat_map(|p| p.1).collect();
-        UndoRecord::decode(&bytes).map_err(|e| Stop::Blocked(e.to_string()))
+        decode(self.tx.parts(self.xid, self.branch).await?).map_err(Stop::Blocked)
     }
 
     /// The record's tables as they are now: same columns, same key, nothing that fires.
@@ -130,16 +145,7 @@ impl Undo<'_> {
         let mut entries = Vec::new();
         for shape in &record.tables {
             let name = format!("{}.{}", shape.schema, shape.name);
-            let Some(entry) = self.tx.entry(&shape.schema, &shape.name).await? else {
-                return Err(Stop::Blocked(format!("table {name} is gone")));
-            };
-            let changed = match &entry.table {
-                Err(why) => Some(why.clone()),
-                Ok(table) => shape.difference(table),
-            };
-            if let Some(why) = changed {
-                return Err(Stop::Blocked(format!("table {name} is not as it was: {why}")));
-            }
+            let entry = same_table(self.tx, shape).await?.map_err(Stop::Blocked)?;
             if !entry.triggers.is_empty() {
                 return Err(Stop::Blocked(format!(
                     "table {name} has triggers now, which the undo would fire"
@@ -158,17 +164,7 @@ impl Undo<'_> {
     ) -> Result<Vec<Option<Row>>, Stop> {
         let mut current = vec![None; record.rows.len()];
         for (at, entry) in entries.iter().enumerate() {
-            let rows: Vec<usize> =
-                (0..record.rows.len()).filter(|r| record.rows[*r].table as usize == at).collect();
-            let keys: Vec<Vec<Vec<u8>>> = rows.iter().map(|r| record.rows[*r].key.clone()).collect();
-            let Some(read) = self.tx.rows(entry, &keys).await? else {
-                let why = format!("a key of {} in the undo record is damaged", entry.name);
-                return Err(Stop::Blocked(why));
-            };
-            let mut found: BTreeMap<Vec<u8>, Row> = read.into_iter().map(|c| (c.key.bytes, c.row)).collect();
-            for row in rows {
-                current[row] = found.remove(&record.rows[row].canonical);
-            }
+            rows_of(self.tx, record, (at, entry), &mut current).await?.map_err(Stop::Blocked)?;
         }
         Ok(current)
     }
@@ -187,4 +183,52 @@ impl Undo<'_> {
         }
         Ok(())
     }
+}
+
+/// The record in its parts; or what is wrong with it.
+pub(super) fn decode(parts: Vec<(u16, Vec<u8>)>) -> Result<UndoRecord, String> {
+    let expected = parts.first().map_or(0, |p| usize::from(p.0));
+    if parts.len() != expected {
+        return Err(format!("the undo record has {} of {expected} parts", parts.len()));
+    }
+    let bytes: Vec<u8> = parts.into_iter().flat_map(|p| p.1).collect();
+    UndoRecord::decode(&bytes).map_err(|e| e.to_string())
+}
+
+/// A table of a record as it is now; or why its rows cannot be compared.
+pub(super) async fn same_table(
+    tx: &mut Tx,
+    shape: &Shape,
+) -> Result<Result<Arc<Entry>, String>, BackendError> {
+    let name = format!("{}.{}", shape.schema, shape.name);
+    let Some(entry) = tx.entry(&shape.schema, &shape.name).await? else {
+        return Ok(Err(format!("table {name} is gone")));
+    };
+    let changed = match &entry.table {
+        Err(why) => Some(why.clone()),
+        Ok(table) => shape.difference(table),
+    };
+    Ok(match changed {
+        Some(why) => Err(format!("table {name} is not as it was: {why}")),
+        None => Ok(entry),
+    })
+}
+
+/// The record's rows of one table as they are now, put into their places; or what is wrong with the record.
+pub(super) async fn rows_of(
+    tx: &mut Tx,
+    record: &UndoRecord,
+    (at, entry): (usize, &Entry),
+    current: &mut [Option<Row>],
+) -> Result<Result<(), String>, BackendError> {
+    let rows: Vec<usize> = (0..record.rows.len()).filter(|r| record.rows[*r].table as usize == at).collect();
+    let keys: Vec<Vec<Vec<u8>>> = rows.iter().map(|r| record.rows[*r].key.clone()).collect();
+    let Some(read) = tx.rows(entry, &keys).await? else {
+        return Ok(Err(format!("a key of {} in the undo record is damaged", entry.name)));
+    };
+    let mut found: BTreeMap<Vec<u8>, Row> = read.into_iter().map(|c| (c.key.bytes, c.row)).collect();
+    for row in rows {
+        current[row] = found.remove(&record.rows[row].canonical);
+    }
+    Ok(Ok(()))
 }

@@ -3,18 +3,21 @@
 use super::{
     PAUSE, forget,
     guard::{Probe, resolve},
-    restore::{Restored, restore},
+    look,
+    restore::{Mode, Restored, restore},
     sweep::sweep,
     under_way::UnderWay,
 };
 use crate::{backend::Backend, bindings::Bindings};
 use atone_protocol::{BranchId, Client, Task, TaskId, TaskKind, TaskOutcome, Tasks, Xid};
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 
 /// Rollbacks and resolutions under way at once, over all databases.
 const AT_ONCE: usize = 16;
+/// Looks for people under way at once.
+const LOOKS: usize = 4;
 /// Deletions that may wait; more are asked for again later.
 const WAITING: usize = 10_000;
 /// How long deletions are gathered.
@@ -44,6 +47,7 @@ impl Runner {
     /// Runs until the coordinator's client ends. Dropping it is safe at any point: every task comes again.
     pub async fn run(self, mut tasks: Tasks) {
         let (under_way, mut running) = (UnderWay::new(AT_ONCE), JoinSet::new());
+        let looks = Arc::new(Semaphore::new(LOOKS));
         let mut deletions = BTreeMap::new();
         for (name, backend) in &self.backends {
             let (sender, receiver) = mpsc::channel(WAITING);
@@ -68,11 +72,25 @@ impl Runner {
                 }
                 continue;
             }
-            if task.kind == TaskKind::RollBack {
+            // Each look is answered for itself: two people may want to know.
+            if matches!(task.kind, TaskKind::Look { .. }) {
+                let Ok(place) = looks.clone().try_acquire_owned() else {
+                    let why = TaskOutcome::Retry("its proxy shows rows to others now".into());
+                    self.coordinator.report(task.id, why, "");
+                    continue;
+                };
+                let coordinator = self.coordinator.clone();
+                running.spawn(async move {
+                    let (outcome, primary) = perform(&backend, &task).await;
+                    coordinator.report(task.id, outcome, &primary);
+                    drop(place);
+                });
+                continue;
+            }
+            if matches!(task.kind, TaskKind::RollBack | TaskKind::Restore | TaskKind::Keep) {
                 self.bindings.roll_back(task.xid);
             }
-            let work = (task.xid, task.branch, task.kind == TaskKind::RollBack);
-            let named = (work, task.id);
+            let named = ((task.xid, task.branch, task.kind), task.id);
             let coordinator = self.coordinator.clone();
             let report = move |id: TaskId, (outcome, primary): (TaskOutcome, Arc<str>)| {
                 coordinator.report(id, outcome, &primary);
@@ -86,18 +104,28 @@ impl Runner {
 /// Carries out a task: how it ended, and on which primary.
 async fn perform(backend: &Backend, task: &Task) -> (TaskOutcome, Arc<str>) {
     let Task { xid, branch, .. } = *task;
+    let undo = async |mode| {
+        let (restored, primary) = restore(backend, xid, branch, mode).await?;
+        let outcome = match restored {
+            Restored::Done => TaskOutcome::Done,
+            Restored::Blocked(why) => {
+                tracing::error!(%xid, %branch, resource = backend.name(), why, "rollback is blocked: a person must decide");
+                TaskOutcome::Blocked(why)
+            }
+        };
+        Ok((outcome, primary))
+    };
     let result = match task.kind {
         TaskKind::Resolve => resolve(backend, xid, branch).await.map(|(probe, primary)| match probe {
             Probe::Committed => (TaskOutcome::Committed, primary),
             Probe::Guarded | Probe::Undone => (TaskOutcome::Guarded, primary),
         }),
-        TaskKind::RollBack => restore(backend, xid, branch).await.map(|(restored, primary)| match restored {
-            Restored::Done => (TaskOutcome::Done, primary),
-            Restored::Blocked(why) => {
-                tracing::error!(%xid, %branch, resource = backend.name(), why, "rollback is blocked: a person must decide");
-                (TaskOutcome::Blocked(why), primary)
-            }
-        }),
+        TaskKind::RollBack => undo(Mode::Careful).await,
+        TaskKind::Restore => undo(Mode::Forced).await,
+        TaskKind::Keep => undo(Mode::Keep).await,
+        TaskKind::Look { rows, all } => look::look(backend, (xid, branch), (rows, all))
+            .await
+            .map(|(looked, primary)| (TaskOutcome::Looked(Box::new(looked)), primary)),
         TaskKind::Forget => {
             forget::forget(backend, &[(xid, branch)]).await.map(|primary| (TaskOutcome::Done, primary))
         }

@@ -4,7 +4,7 @@
 use super::{
     forget::forget,
     guard::{Probe, resolve},
-    restore::{Restored, restore},
+    restore::{Mode, Restored, restore},
 };
 use crate::{
     backend::{Backend, scratch::Scratch},
@@ -79,7 +79,11 @@ impl World {
     }
 
     async fn undo(&self, number: u64) -> Restored {
-        restore(&self.backend, xid(), BranchId::new(number)).await.unwrap().0
+        self.end(number, Mode::Careful).await
+    }
+
+    async fn end(&self, number: u64, mode: Mode) -> Restored {
+        restore(&self.backend, xid(), BranchId::new(number), mode).await.unwrap().0
     }
 
     async fn blocked(&self, number: u64) -> String {

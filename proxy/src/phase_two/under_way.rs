@@ -1,13 +1,13 @@
 //! What is being carried out now. The coordinator sends a task again when it hears nothing for some time; one that is
 //! repeated while it is still under way is answered by the one under way, and not begun a second time.
 
-use atone_protocol::{BranchId, TaskId, Xid};
+use atone_protocol::{BranchId, TaskId, TaskKind, Xid};
 use dashmap::DashMap;
 use std::sync::Arc;
 use tokio::{sync::Semaphore, task::JoinSet};
 
-/// Which branch, and whether it is being undone (otherwise it is being asked about).
-pub(super) type Work = (Xid, BranchId, bool);
+/// Which branch, and what is done about it.
+pub(super) type Work = (Xid, BranchId, TaskKind);
 
 /// The latest task of each work, and how many may be under way.
 #[derive(Clone)]
@@ -65,7 +65,7 @@ mod tests {
         let (begun, row_is_free) = (Arc::new(AtomicUsize::new(0)), Arc::new(Notify::new()));
         let (reports, mut reported) = mpsc::channel(8);
         let branch = (Xid::from_u128(1), BranchId::new(2));
-        let mut send = async |id: u64, undo: bool| {
+        let mut send = async |id: u64, undo: TaskKind| {
             let (begun, row_is_free, reports) = (begun.clone(), row_is_free.clone(), reports.clone());
             let perform = async move {
                 begun.fetch_add(1, SeqCst);
@@ -77,21 +77,21 @@ mod tests {
             tokio::task::yield_now().await;
         };
         for id in [1, 2, 3] {
-            send(id, true).await;
+            send(id, TaskKind::RollBack).await;
         }
         assert_eq!(begun.load(SeqCst), 1, "repeated while under way");
         // Asking is another work than undoing.
-        send(4, false).await;
+        send(4, TaskKind::Resolve).await;
         assert_eq!(begun.load(SeqCst), 2);
         row_is_free.notify_waiters();
         let mut both = [reported.recv().await.unwrap(), reported.recv().await.unwrap()];
-        both.sort();
-        assert_eq!(both, [(TaskId(3), true), (TaskId(4), false)]);
+        both.sort_by_key(|(id, _)| *id);
+        assert_eq!(both, [(TaskId(3), TaskKind::RollBack), (TaskId(4), TaskKind::Resolve)]);
         // What comes after the end is begun again: the report may have been lost.
-        send(5, true).await;
+        send(5, TaskKind::RollBack).await;
         assert_eq!(begun.load(SeqCst), 3);
         row_is_free.notify_waiters();
-        assert_eq!(reported.recv().await, Some((TaskId(5), true)));
+        assert_eq!(reported.recv().await, Some((TaskId(5), TaskKind::RollBack)));
         assert!(reported.is_empty());
     }
 }

@@ -5,7 +5,7 @@ use crate::messages::{
     Answer, Check, FromProxy, Register, Request, Resource, Stuck, Task, TaskId, TaskKind, TaskOutcome,
 };
 use crate::wire::{self, answer, coordinator_message, proxy_message, refusal, task_report};
-use crate::{BranchId, LockKey, Refusal, TxStatus, VERSION, Xid};
+use crate::{BranchId, LockKey, Looked, Refusal, TxStatus, VERSION, Xid};
 use std::time::Duration;
 
 /// The message makes no sense.
@@ -142,6 +142,7 @@ fn outcome_to_wire(outcome: TaskOutcome) -> task_report::Outcome {
         TaskOutcome::Guarded => task_report::Outcome::Guarded(wire::Done {}),
         TaskOutcome::Blocked(why) => task_report::Outcome::Blocked(why),
         TaskOutcome::Retry(why) => task_report::Outcome::Retry(why),
+        TaskOutcome::Looked(looked) => task_report::Outcome::Looked((*looked).into()),
     }
 }
 
@@ -174,6 +175,7 @@ pub fn proxy_from_wire(message: wire::ProxyMessage) -> Result<FromProxy, WireErr
                 task_report::Outcome::Guarded(_) => TaskOutcome::Guarded,
                 task_report::Outcome::Blocked(why) => TaskOutcome::Blocked(why),
                 task_report::Outcome::Retry(why) => TaskOutcome::Retry(why),
+                task_report::Outcome::Looked(looked) => TaskOutcome::Looked(Box::new(Looked::from(looked))),
             };
             return Ok(FromProxy::Report { task: TaskId(r.task), outcome, primary: r.primary });
         }
@@ -280,13 +282,19 @@ pub fn task_to_wire(task: Task) -> wire::CoordinatorMessage {
         TaskKind::Resolve => wire::TaskKind::Resolve,
         TaskKind::RollBack => wire::TaskKind::RollBack,
         TaskKind::Forget => wire::TaskKind::Forget,
+        TaskKind::Restore => wire::TaskKind::Restore,
+        TaskKind::Keep => wire::TaskKind::Keep,
+        TaskKind::Look { .. } => wire::TaskKind::Look,
     };
+    let (rows, all) = if let TaskKind::Look { rows, all } = task.kind { (rows, all) } else { (0, false) };
     let task = wire::Task {
         task: task.id.0,
         xid: task.xid.to_string(),
         branch: task.branch.as_u64(),
         resource: task.resource,
         kind: kind.into(),
+        rows,
+        all,
     };
     wire::CoordinatorMessage { id: 0, body: Some(coordinator_message::Body::Task(task)) }
 }
@@ -297,6 +305,9 @@ pub fn task_from_wire(task: wire::Task) -> Result<Task, WireError> {
         wire::TaskKind::Resolve => TaskKind::Resolve,
         wire::TaskKind::RollBack => TaskKind::RollBack,
         wire::TaskKind::Forget => TaskKind::Forget,
+        wire::TaskKind::Restore => TaskKind::Restore,
+        wire::TaskKind::Keep => TaskKind::Keep,
+        wire::TaskKind::Look => TaskKind::Look { rows: task.rows, all: task.all },
     };
     Ok(Task {
         id: TaskId(task.task),
@@ -307,5 +318,6 @@ pub fn task_from_wire(task: wire::Task) -> Result<Task, WireError> {
     })
 }
 
+mod looked;
 #[cfg(test)]
 mod tests;

@@ -1,19 +1,21 @@
 //! The contract between proxy and coordinator: ids, lock keys, status, refusals, messages and the client.
 //!
 //! The proxy and the coordinator both speak these types; neither imports the other. Rows, images and SQL are
-//! deliberately not here: the coordinator never sees them.
+//! deliberately not here: the coordinator never sees them, but for the words a proxy tells a person who looks ([`Looked`]).
 
 pub mod client;
 pub mod convert;
 pub mod failpoint;
 mod ids;
 mod lock_key;
+mod looked;
 pub mod messages;
 mod status;
 
 pub use client::{CallError, Client, ClientOptions, Tasks};
 pub use ids::{BranchId, ParseIdError, Xid};
 pub use lock_key::LockKey;
+pub use looked::{Looked, LookedColumn, LookedRow};
 pub use messages::{Check, Register, Resource, Stuck, Task, TaskId, TaskKind, TaskOutcome};
 pub use status::{Refusal, TxStatus};
 

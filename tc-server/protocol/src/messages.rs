@@ -1,6 +1,6 @@
 //! What proxy and coordinator say to each other, as types of the domain. Their bytes are `convert`'s business.
 
-use crate::{BranchId, LockKey, Refusal, TxStatus, Xid};
+use crate::{BranchId, LockKey, Looked, Refusal, TxStatus, Xid};
 use std::time::Duration;
 
 /// A database behind a proxy, as the proxy sees it now.
@@ -177,6 +177,17 @@ pub enum TaskKind {
     RollBack,
     /// The transaction is committed: delete the undo record.
     Forget,
+    /// As `RollBack`, but whatever stands in the rows now is replaced: a person has decided so.
+    Restore,
+    /// Guard insert, then mark the record undone and touch no row: a person has decided so.
+    Keep,
+    /// Tell the branch's rows to a person. Given once, and changes nothing.
+    Look {
+        /// The most rows to tell.
+        rows: u32,
+        /// Rows too that stand in nobody's way.
+        all: bool,
+    },
 }
 
 /// A piece of phase two; repeated until it is reported, so it must be idempotent.
@@ -197,14 +208,16 @@ pub struct Task {
 /// How a task ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TaskOutcome {
-    /// `RollBack` or `Forget` is done.
+    /// `RollBack`, `Restore`, `Keep` or `Forget` is done.
     Done,
     /// `Resolve`: the undo record is there, so the branch is locally committed.
     Committed,
     /// `Resolve`: it can never commit any more.
     Guarded,
-    /// `RollBack`: a person is needed, and why.
+    /// `RollBack` or `Restore`: a person is needed, and why.
     Blocked(String),
     /// Not now, and why.
     Retry(String),
+    /// `Look`: what is there.
+    Looked(Box<Looked>),
 }

@@ -122,6 +122,9 @@ impl Leader {
     pub fn report(&self, session: SessionId, task: TaskId, outcome: TaskOutcome, primary: &str) {
         self.with(|state, memory| {
             memory.release(session, task);
+            let Memory { looks, proxies, .. } = &mut *memory;
+            let is_primary = |resource: &str| proxies.is_primary(resource, primary);
+            let Some(outcome) = looks.answer(task, outcome, is_primary) else { return };
             let Some(key) = memory.jobs.find(task) else { return };
             conclude_one(state, memory, key, outcome, primary);
         });
@@ -147,10 +150,10 @@ fn conclude_one(
         return;
     }
     let entry = match (job.kind, outcome) {
-        (TaskKind::RollBack | TaskKind::Forget, TaskOutcome::Done) => {
+        (TaskKind::RollBack | TaskKind::Restore | TaskKind::Keep | TaskKind::Forget, TaskOutcome::Done) => {
             Entry::Done { xid, branches: vec![branch] }
         }
-        (TaskKind::RollBack, TaskOutcome::Blocked(reason)) => {
+        (TaskKind::RollBack | TaskKind::Restore | TaskKind::Keep, TaskOutcome::Blocked(reason)) => {
             tracing::warn!(%xid, %branch, resource, "rollback is blocked, a person is needed: {reason}");
             Entry::Blocked { xid, branch, reason }
         }
@@ -169,11 +172,17 @@ fn conclude_one(
             return;
         }
         (
-            kind @ (TaskKind::Resolve | TaskKind::RollBack | TaskKind::Forget),
+            kind @ (TaskKind::Resolve
+            | TaskKind::RollBack
+            | TaskKind::Forget
+            | TaskKind::Restore
+            | TaskKind::Keep
+            | TaskKind::Look { .. }),
             outcome @ (TaskOutcome::Done
             | TaskOutcome::Committed
             | TaskOutcome::Guarded
-            | TaskOutcome::Blocked(_)),
+            | TaskOutcome::Blocked(_)
+            | TaskOutcome::Looked(_)),
         ) => {
             tracing::warn!(%xid, %branch, resource, "{kind:?} was reported as {outcome:?}; trying again");
             memory.jobs.put_off(key, format!("reported as {outcome:?}"), Instant::now());

@@ -72,9 +72,18 @@ pub(super) fn wanted(
         Some(Decision::Commit) => tx.registered().map(task(TaskKind::Forget)).collect(),
         Some(Decision::Rollback(_)) => newest_of_each_resource(tx)
             .into_iter()
-            .filter(|(_, b)| b.status == BranchStatus::Registered)
-            .map(task(TaskKind::RollBack))
+            .filter_map(|(id, b)| Some((id, (undo(b.status)?, b.resource.clone()))))
             .collect(),
+    }
+}
+
+/// How a branch is undone now; not at all while it waits for a person.
+fn undo(status: BranchStatus) -> Option<TaskKind> {
+    match status {
+        BranchStatus::Registered => Some(TaskKind::RollBack),
+        BranchStatus::Restoring => Some(TaskKind::Restore),
+        BranchStatus::Keeping => Some(TaskKind::Keep),
+        BranchStatus::Failed | BranchStatus::Done | BranchStatus::Blocked => None,
     }
 }
 
@@ -82,7 +91,7 @@ pub(super) fn wanted(
 fn newest_of_each_resource(tx: &Transaction) -> Vec<(BranchId, &crate::state::Branch)> {
     let mut newest: BTreeMap<&str, (BranchId, &crate::state::Branch)> = BTreeMap::new();
     for (id, branch) in &tx.branches {
-        let open = matches!(branch.status, BranchStatus::Registered | BranchStatus::Blocked);
+        let open = branch.status.is_open();
         let newer = newest.get(branch.resource.as_str()).is_none_or(|(_, b)| b.sequence < branch.sequence);
         if open && newer {
             newest.insert(&branch.resource, (*id, branch));

@@ -2,6 +2,7 @@
 
 use super::checks::Checks;
 use super::jobs::{Jobs, Phase, wanted};
+use super::looks::Looks;
 use super::proxies::{Proxies, SessionId};
 use super::turn::{Table, Want};
 use super::waiters::Waiters;
@@ -18,6 +19,7 @@ pub(super) struct Memory {
     pub waiters: Waiters,
     pub checks: Checks,
     pub jobs: Jobs,
+    pub looks: Looks,
     /// Transactions somebody wants to commit now, and how many do.
     pub committing: BTreeMap<Xid, usize>,
     /// Reported outcomes to be proposed, and whose task each answers. Never more than tasks outstanding.
@@ -118,6 +120,7 @@ impl Memory {
     /// A stream has ended: its tasks go to others at once.
     pub fn disconnect(&mut self, id: SessionId) {
         self.waiters.graph.forget(id);
+        self.looks.disconnect(id);
         let Some(session) = self.proxies.sessions.remove(&id) else { return };
         for task in session.outstanding {
             if let Some(key) = self.jobs.find(task)

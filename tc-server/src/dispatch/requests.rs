@@ -345,7 +345,7 @@ fn obstacle(state: &State, check: &Check) -> Option<(Want, Xid)> {
 }
 
 /// Reasons come from outside and are kept for an hour.
-fn clip(mut reason: String) -> String {
+pub(super) fn clip(mut reason: String) -> String {
     if reason.len() > 1024 {
         let end = (0..=1024).rev().find(|end| reason.is_char_boundary(*end)).unwrap_or_default();
         reason.truncate(end);

@@ -14,7 +14,7 @@ pub use column::ColumnKind;
 pub use key::{Canonical, KeyValue, key_literal};
 pub use moves::{Computed, KeyChange, NewPart};
 pub use query::{
-    computed, decode, generated_keys, image_of_inserts, image_of_rows, image_of_write, keys_of,
+    computed, decode, generated_keys, image_of_inserts, image_of_rows, image_of_write, keys_of, look_at_rows,
     on_captured_rows,
 };
 pub use table::{Captured, Column, Key, KeyPart, Row, Storage, Table};

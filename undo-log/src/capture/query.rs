@@ -103,6 +103,12 @@ pub fn image_of_rows(table: &Table, keys: &[Vec<Vec<u8>>]) -> Option<Vec<String>
     Some(image_of_inserts(table, &literals))
 }
 
+/// The same without locking them.
+pub fn look_at_rows(table: &Table, keys: &[Vec<Vec<u8>>]) -> Option<Vec<String>> {
+    let queries = image_of_rows(table, keys)?;
+    Some(queries.into_iter().map(|q| q.trim_end_matches(" FOR UPDATE").to_owned()).collect())
+}
+
 /// Locks and reads rows by key literals.
 pub fn image_of_inserts(table: &Table, keys: &[Vec<String>]) -> Vec<String> {
     let query = |keys: &[Vec<String>]| {

@@ -1,6 +1,6 @@
 //! Rows that moved to other keys go back the same way.
 
-use super::{Verdict, first_images, reverse};
+use super::{Verdict, as_found, first_images, force, reverse};
 use crate::{
     capture::{Column, ColumnKind, Key, KeyPart, Row, Table},
     record::{Change, Shape, Touched, UndoRecord},
@@ -167,4 +167,64 @@ fn values_of_postgresql_are_parameters() {
             ("DELETE FROM \"s\".\"T\"\"\" WHERE \"id\" = $1::pg_catalog.int8".into(), vec![id]),
         ]
     );
+}
+
+fn forced(record: &UndoRecord, current: &[Option<Row>]) -> Vec<String> {
+    let found = as_found(record, current);
+    match force(&found, &[table()], current) {
+        Verdict::Undo(steps) => steps.into_iter().map(|s| format!("{:?} {}", s.rows, s.sql)).collect(),
+        other => vec![format!("{other:?}")],
+    }
+}
+
+#[test]
+fn a_forced_undo_starts_from_what_stands_there_now() {
+    // 1 was changed twice, 2 deleted, 3 inserted, 4 changed.
+    let record = record(
+        vec![Some(row(1, 12)), None, Some(row(3, 30)), Some(row(4, 41))],
+        vec![
+            (0, Some(row(1, 10)), None),
+            (1, Some(row(2, 20)), None),
+            (2, None, None),
+            (0, Some(row(1, 11)), None),
+            (3, Some(row(4, 40)), None),
+        ],
+    );
+    let left: Vec<Option<Row>> = record.rows.iter().map(|r| r.after.clone()).collect();
+    assert_eq!(forced(&record, &left), steps(&record, &left));
+    let strange = [Some(row(1, 99)), Some(row(2, 99)), Some(row(3, 99)), None];
+    assert!(steps(&record, &strange)[0].starts_with("Dirty"));
+    assert_eq!(
+        forced(&record, &strange),
+        [
+            "[3] INSERT INTO `s`.`t` (`id`, `v`) VALUES (4, 40)",
+            "[0] UPDATE `s`.`t` SET `v` = 11 WHERE `id` IN (1)",
+            "[2] DELETE FROM `s`.`t` WHERE `id` IN (3)",
+            "[1] UPDATE `s`.`t` SET `v` = 20 WHERE `id` IN (2)",
+            "[0] UPDATE `s`.`t` SET `v` = 10 WHERE `id` IN (1)",
+        ]
+    );
+    let before: Vec<Option<Row>> = first_images(&record).into_iter().map(|r| r.cloned()).collect();
+    assert_eq!(forced(&record, &before), Vec::<String>::new());
+}
+
+#[test]
+fn a_forced_undo_of_a_move_needs_neither_end_as_it_was_left() {
+    let record = record(vec![None, Some(row(2, 10))], vec![(0, Some(row(1, 10)), Some(1))]);
+    let back = "[0, 1] UPDATE `s`.`t` SET `id` = 1 WHERE `id` IN (2)";
+    let insert = "[0] INSERT INTO `s`.`t` (`id`, `v`) VALUES (1, 10)";
+    let delete = "[1] DELETE FROM `s`.`t` WHERE `id` IN (2)";
+    let changed = "[0, 1] UPDATE `s`.`t` SET `id` = 1, `v` = 10 WHERE `id` IN (2)";
+    let update = "[0] UPDATE `s`.`t` SET `v` = 10 WHERE `id` IN (1)";
+    for (current, wanted) in [
+        ([None, Some(row(2, 10))], vec![back]),
+        ([None, Some(row(2, 99))], vec![changed]),
+        ([None, None], vec![insert]),
+        ([Some(row(1, 99)), Some(row(2, 99))], vec![delete, update]),
+        ([Some(row(1, 10)), Some(row(2, 99))], vec![delete]),
+        ([Some(row(1, 99)), None], vec![update]),
+        ([Some(row(1, 10)), None], vec![]),
+    ] {
+        assert_eq!(forced(&record, &current), wanted, "{current:?}");
+    }
 }

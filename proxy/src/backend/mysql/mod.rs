@@ -3,6 +3,7 @@
 mod catalogue;
 mod foreign_keys;
 mod grants;
+mod look;
 mod privileges;
 mod schema;
 mod server;

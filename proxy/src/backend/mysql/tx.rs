@@ -20,15 +20,26 @@ pub const ORDER_ERRORS: [u16; 6] = [1022, 1062, 1216, 1217, 1451, 1452];
 pub struct Tx {
     name: String,
     mariadb: bool,
-    conn: Conn,
+    /// It neither writes nor locks.
+    reading: bool,
+    pub(super) conn: Conn,
 }
 
 impl MySql {
     /// Begins a transaction; on which primary.
-    pub async fn begin(&self) -> Result<(Tx, Arc<str>), BackendError> {
+    pub async fn begin(&self, reading: bool) -> Result<(Tx, Arc<str>), BackendError> {
         let (mut conn, primary) = self.connection().await?;
-        conn.query_drop("START TRANSACTION").await.map_err(|e| self.wrap(e))?;
-        Ok((Tx { name: self.name.clone(), mariadb: self.mariadb, conn }, primary))
+        let begin: &[&str] = match reading {
+            false => &["START TRANSACTION"],
+            true => &[
+                "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ",
+                "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY",
+            ],
+        };
+        for statement in begin {
+            conn.query_drop(*statement).await.map_err(|e| self.wrap(e))?;
+        }
+        Ok((Tx { name: self.name.clone(), mariadb: self.mariadb, reading, conn }, primary))
     }
 }
 
@@ -37,7 +48,7 @@ impl Tx {
         self.conn.id().into()
     }
 
-    fn wrap(&self, source: mysql_async::Error) -> BackendError {
+    pub(super) fn wrap(&self, source: mysql_async::Error) -> BackendError {
         BackendError::database(&self.name, source)
     }
 
@@ -86,7 +97,11 @@ impl Tx {
         keys: &[Vec<Vec<u8>>],
     ) -> Result<Option<Vec<Captured>>, BackendError> {
         let Ok(table) = &entry.table else { return Ok(None) };
-        let Some(queries) = capture::image_of_rows(table, keys) else { return Ok(None) };
+        let queries = match self.reading {
+            false => capture::image_of_rows(table, keys),
+            true => capture::look_at_rows(table, keys),
+        };
+        let Some(queries) = queries else { return Ok(None) };
         let mut found = Vec::with_capacity(keys.len());
         for query in queries {
             let read: Vec<mysql_async::Row> = self.conn.query(query).await.map_err(|e| self.wrap(e))?;

@@ -5,6 +5,7 @@ mod describe;
 mod fitness;
 mod forms;
 mod keys;
+mod look;
 mod pool;
 mod schema;
 mod search;

@@ -185,9 +185,9 @@ impl Session {
         self.answered(answer)
     }
 
-    pub async fn begin(&mut self) -> Result<(), BackendError> {
+    pub async fn begin(&mut self, how: &str) -> Result<(), BackendError> {
         self.open = true;
-        self.run("BEGIN").await
+        self.run(&format!("BEGIN {how}")).await
     }
 
     /// COMMIT or ROLLBACK. Were the transaction to be aborted, a COMMIT would roll back without an error: nothing here

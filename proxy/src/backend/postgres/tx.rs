@@ -36,7 +36,7 @@ pub fn refusal(error: &DbError) -> Option<String> {
 
 /// A value in its type's binary form, as an image holds it.
 #[derive(Debug)]
-struct Raw<'a>(Option<&'a [u8]>);
+pub(super) struct Raw<'a>(pub(super) Option<&'a [u8]>);
 
 impl ToSql for Raw<'_> {
     fn to_sql(&self, _: &Type, out: &mut BytesMut) -> Result<IsNull, Box<dyn Error + Sync + Send>> {
@@ -93,8 +93,10 @@ impl Session {
 
 /// An open transaction; the server rolls back one that is not ended.
 pub struct Tx {
-    session: Session,
+    pub(super) session: Session,
     pid: u64,
+    /// It neither writes nor locks.
+    reading: bool,
     /// `session_replication_role` is `replica`, so that triggers keep still.
     quiet: bool,
     /// Steps of one form are prepared once.
@@ -103,13 +105,13 @@ pub struct Tx {
 
 impl Postgres {
     /// Begins a transaction; on which primary.
-    pub async fn begin(&self) -> Result<(Tx, Arc<str>), BackendError> {
+    pub async fn begin(&self, reading: bool) -> Result<(Tx, Arc<str>), BackendError> {
         let (mut session, primary) = self.connection().await?;
-        session.begin().await?;
+        session.begin(if reading { "ISOLATION LEVEL REPEATABLE READ READ ONLY" } else { "" }).await?;
         let pid = session.query("SELECT pg_backend_pid()", &[]).await?;
         let pid = pid.first().map(|row| row.try_get::<_, i32>(0)).transpose();
         let pid = session.answered(pid)?.and_then(|pid| u64::try_from(pid).ok()).unwrap_or_default();
-        Ok((Tx { session, pid, quiet: false, prepared: HashMap::new() }, primary))
+        Ok((Tx { session, pid, reading, quiet: false, prepared: HashMap::new() }, primary))
     }
 }
 
@@ -168,7 +170,7 @@ impl Tx {
         entry: &Entry,
         keys: &[Vec<Vec<u8>>],
     ) -> Result<Option<Vec<Captured>>, BackendError> {
-        self.session.rows(entry, keys, true).await
+        self.session.rows(entry, keys, !self.reading).await
     }
 
     pub async fn set_constraints(&mut self, when: &str) -> Result<(), BackendError> {
@@ -331,11 +333,11 @@ fn pointing(table: &Table, reference: &Reference) -> Option<(String, Vec<usize>)
     Some((conditions.join(" AND "), columns))
 }
 
-fn text(value: &String) -> (&(dyn ToSql + Sync), Type) {
+pub(super) fn text(value: &String) -> (&(dyn ToSql + Sync), Type) {
     (value, Type::TEXT)
 }
 
-fn number(value: &i64) -> (&(dyn ToSql + Sync), Type) {
+pub(super) fn number(value: &i64) -> (&(dyn ToSql + Sync), Type) {
     (value, Type::INT8)
 }
 

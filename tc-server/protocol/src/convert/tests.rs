@@ -1,6 +1,7 @@
 //! Everything that can be said comes out of its bytes again.
 
 use super::*;
+use crate::{LookedColumn, LookedRow};
 use proptest::prelude::*;
 
 fn ids() -> impl Strategy<Value = (Xid, BranchId)> {
@@ -24,6 +25,14 @@ fn said() -> impl Strategy<Value = FromProxy> {
         Just(TaskOutcome::Guarded),
         ".*".prop_map(TaskOutcome::Blocked),
         ".*".prop_map(TaskOutcome::Retry),
+        (".*", any::<u64>(), prop::option::of(".*"), prop::option::of(".*")).prop_map(
+            |(record, more, before, current)| {
+                let column = LookedColumn { name: "v".into(), before, current, ..Default::default() };
+                let row = LookedRow { table: "t".into(), columns: vec![column], ..Default::default() };
+                let rows = vec![row];
+                TaskOutcome::Looked(Box::new(Looked { record, more, rows, ..Default::default() }))
+            }
+        ),
     ];
     let request = prop_oneof![
         (ids(), ".*", time()).prop_map(|((xid, _), name, timeout)| Request::Begin { xid, name, timeout }),
@@ -128,4 +137,23 @@ fn a_message_without_sense_is_an_error() {
     let commit = wire::Commit { xid: "x".to_owned() };
     let message = wire::ProxyMessage { id: 1, body: Some(proxy_message::Body::Commit(commit)) };
     assert!(proxy_from_wire(message).unwrap_err().to_string().contains("'x'"));
+}
+
+#[test]
+fn every_task_is_understood() {
+    for kind in [
+        TaskKind::Resolve,
+        TaskKind::RollBack,
+        TaskKind::Forget,
+        TaskKind::Restore,
+        TaskKind::Keep,
+        TaskKind::Look { rows: 20, all: true },
+    ] {
+        let (id, xid, branch) = (TaskId(7), Xid::from_u128(8), BranchId::new(9));
+        let task = Task { id, xid, branch, resource: "orders".into(), kind };
+        let Some(coordinator_message::Body::Task(wire)) = task_to_wire(task.clone()).body else {
+            panic!("no task")
+        };
+        assert_eq!(task_from_wire(wire), Ok(task));
+    }
 }
