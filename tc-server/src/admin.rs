@@ -1,9 +1,12 @@
 //! The HTTP API for people and monitoring: the command line can do nothing that this cannot.
 
+mod audit;
+mod branches;
 mod metrics;
 mod show;
 mod transactions;
 
+use crate::audit::Audit;
 use crate::dispatch::Caller;
 use atone_protocol::{Refusal, TxStatus, Xid, messages::Answer};
 use axum::extract::State as Shared;
@@ -15,8 +18,18 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 
-/// The leader, once it is there.
-pub type Ready = Arc<OnceLock<(Caller, u64)>>;
+/// What the pages work with.
+pub struct Desk {
+    /// The leader.
+    pub leader: Caller,
+    /// This node's number.
+    pub node_id: u64,
+    /// What people did by force.
+    pub(crate) audit: Arc<Audit>,
+}
+
+/// The desk, once it is there.
+pub type Ready = Arc<OnceLock<Desk>>;
 
 /// An error as people get it.
 struct Problem(StatusCode, Value);
@@ -71,8 +84,12 @@ fn problem(xid: Xid, answer: Answer, status: Option<TxStatus>) -> Problem {
     }
 }
 
+fn desk(ready: &Ready) -> Result<&Desk, Problem> {
+    ready.get().ok_or_else(Problem::starting)
+}
+
 fn leader(ready: &Ready) -> Result<&Caller, Problem> {
-    ready.get().map(|(leader, _)| leader).ok_or_else(Problem::starting)
+    desk(ready).map(|desk| &desk.leader)
 }
 
 /// The routes.
@@ -83,7 +100,10 @@ pub fn router(ready: Ready) -> Router {
         .route("/v1/transactions/{xid}", get(transactions::show))
         .route("/v1/transactions/{xid}/commit", post(transactions::commit))
         .route("/v1/transactions/{xid}/rollback", post(transactions::rollback))
+        .route("/v1/transactions/{xid}/branches/{branch}/rows", get(branches::rows))
+        .route("/v1/transactions/{xid}/branches/{branch}/resolve", post(branches::resolve))
         .route("/v1/locks", get(transactions::locks))
+        .route("/v1/audit", get(audit::list))
         .route("/metrics", get(metrics::render))
         .fallback(|| async { Problem::new(StatusCode::NOT_FOUND, "no such page; the API is under /v1") })
         .method_not_allowed_fallback(|| async {
@@ -93,7 +113,7 @@ pub fn router(ready: Ready) -> Router {
 }
 
 async fn health(Shared(ready): Shared<Ready>) -> Response {
-    let Some((leader, node_id)) = ready.get() else {
+    let Some(Desk { leader, node_id, .. }) = ready.get() else {
         return (StatusCode::SERVICE_UNAVAILABLE, Json(json!({ "status": "starting" }))).into_response();
     };
     let leads = leader.node().leader().await;

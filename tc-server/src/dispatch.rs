@@ -16,7 +16,6 @@ mod resolve;
 mod turn;
 mod waiters;
 
-pub use looks::Unseen;
 pub use memory::Waiting;
 pub use proxies::SessionId;
 pub use requests::Caller;

@@ -5,6 +5,7 @@
 //! row images are deliberately unknown here.
 
 mod admin;
+mod audit;
 pub mod cli;
 mod clock;
 mod config;

@@ -1,6 +1,7 @@
 //! A whole coordinator: listeners, node, leader. The binary runs one, and so does a proxy without a coordinator.
 
-use crate::admin;
+use crate::admin::{self, Desk};
+use crate::audit::Audit;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::dispatch::{Inbox, Leader};
@@ -54,7 +55,8 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     let (drain, spawner) = drain();
     // From here on health says "starting".
     let ready = Arc::new(OnceLock::new());
-    let pages = axum::serve(http_listener, admin::router(Arc::clone(&ready)));
+    let pages = admin::router(Arc::clone(&ready)).into_make_service_with_connect_info::<SocketAddr>();
+    let pages = axum::serve(http_listener, pages);
     let serve = pages.with_graceful_shutdown(spawner.stopped());
     spawner.spawn_finishing("http", async move {
         if let Err(error) = serve.await {
@@ -85,7 +87,8 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
             tracing::error!("gRPC has ended: {error}");
         }
     });
-    let _ = ready.set((leader, config.node_id));
+    let audit = Audit::new(&config.data_dir);
+    let _ = ready.set(Desk { leader, node_id: config.node_id, audit });
     tracing::info!(%grpc, %http, node = config.node_id, "coordinator ready");
     Ok(Running { grpc, http, node, drain, spawner })
 }

@@ -1,15 +1,10 @@
 //! Transactions and locks as JSON. Times are RFC 3339 in UTC with milliseconds.
 
+use crate::audit::time;
 use crate::dispatch::{Caller, Waiting};
-use crate::state::{LockRow, Millis, Transaction};
+use crate::state::{LockRow, Transaction};
 use atone_protocol::Xid;
 use serde_json::{Value, json};
-
-/// A time, for people.
-pub(super) fn time(at: Millis) -> String {
-    let at = i64::try_from(at).ok().and_then(|at| jiff::Timestamp::from_millisecond(at).ok());
-    at.map(|at| format!("{at:.3}")).unwrap_or_default()
-}
 
 /// A line of a list.
 pub(super) fn summary(xid: Xid, tx: &Transaction) -> Value {

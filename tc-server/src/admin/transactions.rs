@@ -1,38 +1,42 @@
 //! Pages about transactions and locks.
 
-use super::{Problem, Ready, leader, limit, parameters, problem, show, status};
+use super::audit::{audited, deed};
+use super::{Problem, Ready, desk, leader, limit, parameters, problem, show, status};
 use crate::clock::wall_ms;
 use crate::state::{DEFAULT_TIMEOUT_MS, LockRow, MAX_TIMEOUT_MS, State, Transaction};
 use atone_protocol::messages::{Answer, Request};
 use atone_protocol::{TxStatus, Xid};
 use axum::Json;
 use axum::body::Bytes;
-use axum::extract::{Path, RawQuery, State as Shared};
+use axum::extract::{ConnectInfo, Path, RawQuery, State as Shared};
 use axum::http::StatusCode;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 /// How long a person's rollback waits for the branches.
-const ROLLBACK_WAIT: Duration = Duration::from_secs(10);
+pub(super) const ROLLBACK_WAIT: Duration = Duration::from_secs(10);
 
-type Page = Result<Json<Value>, Problem>;
+pub(super) type Page = Result<Json<Value>, Problem>;
 
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct BeginBody {
     name: String,
     timeout_ms: Option<u64>,
+    by: String,
 }
 
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub(super) struct RollbackBody {
+pub(super) struct DecideBody {
     reason: String,
+    by: String,
 }
 
-fn body<T: DeserializeOwned + Default>(bytes: &[u8]) -> Result<T, Problem> {
+pub(super) fn body<T: DeserializeOwned + Default>(bytes: &[u8]) -> Result<T, Problem> {
     if bytes.trim_ascii().is_empty() {
         return Ok(T::default());
     }
@@ -40,34 +44,41 @@ fn body<T: DeserializeOwned + Default>(bytes: &[u8]) -> Result<T, Problem> {
         .map_err(|error| Problem::bad(format!("the body is not what it should be: {error}")))
 }
 
-fn xid(text: &str) -> Result<Xid, Problem> {
+pub(super) fn xid(text: &str) -> Result<Xid, Problem> {
     text.parse().map_err(Problem::bad)
 }
 
 pub(super) async fn begin(
     Shared(ready): Shared<Ready>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
     bytes: Bytes,
 ) -> Result<(StatusCode, Json<Value>), Problem> {
-    let leader = leader(&ready)?;
-    let BeginBody { name, timeout_ms } = body(&bytes)?;
+    let desk = desk(&ready)?;
+    let BeginBody { name, timeout_ms, by } = body(&bytes)?;
     let timeout_ms = timeout_ms.unwrap_or(DEFAULT_TIMEOUT_MS);
     if !(1..=MAX_TIMEOUT_MS).contains(&timeout_ms) {
         return Err(Problem::bad(format!("timeout_ms {timeout_ms} is not from 1 to {MAX_TIMEOUT_MS}")));
     }
     let xid = Xid::new(wall_ms(), rand::random());
     let timeout = Duration::from_millis(timeout_ms);
-    match leader.answer(Request::Begin { xid, name: name.clone(), timeout }).await {
-        Answer::Done => {
-            let page = json!({
+    let act = async {
+        match desk.leader.answer(Request::Begin { xid, name: name.clone(), timeout }).await {
+            Answer::Done => Ok(json!({
                 "xid": xid.to_string(),
                 "status": TxStatus::Active,
                 "name": name,
                 "timeout_ms": timeout_ms,
-            });
-            Ok((StatusCode::CREATED, Json(page)))
+            })),
+            answer => Err(problem(xid, answer, None)),
         }
-        answer => Err(problem(xid, answer, None)),
-    }
+    };
+    let page = audited(desk, deed("begin", xid.to_string(), (&by, ""), peer)?, act, outcome).await?;
+    Ok((StatusCode::CREATED, Json(page)))
+}
+
+/// How a deed that worked ended.
+fn outcome(page: &Value) -> String {
+    page["status"].as_str().unwrap_or_default().to_owned()
 }
 
 pub(super) async fn list(Shared(ready): Shared<Ready>, RawQuery(query): RawQuery) -> Page {
@@ -113,29 +124,46 @@ pub(super) async fn show(Shared(ready): Shared<Ready>, Path(text): Path<String>)
     Ok(Json(page))
 }
 
-pub(super) async fn commit(Shared(ready): Shared<Ready>, Path(text): Path<String>) -> Page {
-    let leader = leader(&ready)?;
+pub(super) async fn commit(
+    Shared(ready): Shared<Ready>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    Path(text): Path<String>,
+    bytes: Bytes,
+) -> Page {
+    let desk = desk(&ready)?;
     let xid = xid(&text)?;
-    match leader.answer(Request::Commit { xid }).await {
-        Answer::Status(status, _) => Ok(Json(json!({ "xid": text, "status": status }))),
-        answer => {
-            let now = leader.node().read(|state| state.transaction(xid).map(Transaction::status));
-            Err(problem(xid, answer, now))
+    let DecideBody { reason, by } = body(&bytes)?;
+    let deed = deed("commit", xid.to_string(), (&by, &reason), peer)?;
+    let act = async {
+        match desk.leader.answer(Request::Commit { xid }).await {
+            Answer::Status(status, _) => Ok(json!({ "xid": text, "status": status })),
+            answer => {
+                let now = desk.leader.node().read(|state| state.transaction(xid).map(Transaction::status));
+                Err(problem(xid, answer, now))
+            }
         }
-    }
+    };
+    Ok(Json(audited(desk, deed, act, outcome).await?))
 }
 
-pub(super) async fn rollback(Shared(ready): Shared<Ready>, Path(text): Path<String>, bytes: Bytes) -> Page {
-    let leader = leader(&ready)?;
+pub(super) async fn rollback(
+    Shared(ready): Shared<Ready>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    Path(text): Path<String>,
+    bytes: Bytes,
+) -> Page {
+    let desk = desk(&ready)?;
     let xid = xid(&text)?;
-    let RollbackBody { mut reason } = body(&bytes)?;
-    if reason.is_empty() {
-        reason.push_str("rolled back by an operator");
-    }
-    match leader.answer(Request::Rollback { xid, reason, wait: ROLLBACK_WAIT }).await {
-        Answer::Status(status, _) => Ok(Json(json!({ "xid": text, "status": status }))),
-        answer => Err(problem(xid, answer, None)),
-    }
+    let DecideBody { reason, by } = body(&bytes)?;
+    let deed = deed("rollback", xid.to_string(), (&by, &reason), peer)?;
+    let reason = if deed.why.is_empty() { "rolled back by an operator" } else { &deed.why }.to_owned();
+    let act = async {
+        match desk.leader.answer(Request::Rollback { xid, reason, wait: ROLLBACK_WAIT }).await {
+            Answer::Status(status, _) => Ok(json!({ "xid": text, "status": status })),
+            answer => Err(problem(xid, answer, None)),
+        }
+    };
+    Ok(Json(audited(desk, deed, act, outcome).await?))
 }
 
 pub(super) async fn locks(Shared(ready): Shared<Ready>, RawQuery(query): RawQuery) -> Page {

@@ -4,7 +4,7 @@
 use comfy_table::{Table, presets};
 use serde_json::Value;
 
-fn cell(value: &Value) -> String {
+pub(super) fn cell(value: &Value) -> String {
     let text = match value {
         Value::Null => return String::new(),
         Value::String(text) => text.clone(),
@@ -18,10 +18,16 @@ fn table(rows: &Value, columns: &[&str], none: &str) -> String {
     if rows.is_empty() {
         return format!("{none}\n");
     }
+    let header = columns.iter().map(|column| column.to_uppercase()).collect();
+    lines(header, rows.iter().map(|row| columns.iter().map(|column| cell(&row[*column])).collect()))
+}
+
+/// Cells in columns.
+pub(super) fn lines(header: Vec<String>, rows: impl Iterator<Item = Vec<String>>) -> String {
     let mut table = Table::new();
-    table.load_preset(presets::NOTHING).set_header(columns.iter().map(|column| column.to_uppercase()));
+    table.load_preset(presets::NOTHING).set_header(header);
     for row in rows {
-        table.add_row(columns.iter().map(|column| cell(&row[*column])));
+        table.add_row(row);
     }
     let lines = table.to_string();
     lines.lines().map(|line| format!("{}\n", line.trim_end())).collect()
@@ -47,11 +53,28 @@ pub(super) fn transaction(answer: &Value) -> String {
     }
     let branches = ["branch", "resource", "sequence", "status", "keys", "reason"];
     text.push_str(&format!("\nbranches\n{}", table(&answer["branches"], &branches, "none")));
+    for branch in answer["branches"].as_array().into_iter().flatten() {
+        if !branch["rows"].is_null() {
+            text.push_str(&format!("\n{}", super::rows::shown(branch)));
+        }
+    }
     let locks = ["resource", "table", "index", "key", "mode"];
     text.push_str(&format!("\nlocks\n{}", table(&answer["locks"], &locks, "none")));
     let timeline = ["at", "event", "branch", "detail"];
     text.push_str(&format!("\ntimeline\n{}", table(&answer["timeline"], &timeline, "none")));
     text
+}
+
+pub(super) fn audit(answer: &Value) -> String {
+    let columns = ["at", "action", "xid", "branch", "who", "peer", "outcome", "why"];
+    table(&answer["audit"], &columns, "nobody has begun, decided or resolved anything by hand here")
+}
+
+pub(super) fn resolved(answer: &Value) -> String {
+    let [xid, status, branch, now, how] =
+        ["xid", "status", "branch", "branch_status", "how"].map(|field| cell(&answer[field]));
+    let still = if now == "done" { "" } else { "; it goes on, atone tx show tells how" };
+    format!("{xid} {status}: branch {branch} is {now} ({how}){still}\n")
 }
 
 pub(super) fn begun(answer: &Value) -> String {
