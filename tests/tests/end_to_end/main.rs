@@ -21,6 +21,7 @@ mod operator;
 mod payload;
 mod prepared;
 mod refused;
+mod resolved;
 mod savepoints;
 mod secrecy;
 mod session;
