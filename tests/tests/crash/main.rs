@@ -8,3 +8,4 @@ mod bank;
 mod databases;
 mod failpoints;
 mod random;
+mod resolved;

@@ -21,6 +21,7 @@ mod names;
 mod prepared;
 mod reads;
 mod refused;
+mod resolved;
 mod savepoints;
 mod session;
 mod startup;
