@@ -50,6 +50,13 @@ pub(super) fn shown(branch: &Value) -> String {
     if let Some(more @ 1..) = rows["more"].as_u64() {
         text.push_str(&format!("\n  and {more} more; --rows N shows N of them\n"));
     }
+    if branch["status"] == "blocked" {
+        let xid = cell(&rows["xid"]);
+        let id = cell(&branch["branch"]);
+        text.push_str(&format!(
+            "\n  end it: atone tx resolve {xid} --branch {id} --retry | --restore | --keep-current\n"
+        ));
+    }
     text
 }
 
