@@ -104,3 +104,61 @@ async fn a_deleted_and_a_reborn_row_are_dirty() {
         }
     }
 }
+
+/// A table that changed its shape in between is a person's matter, or is undone exactly; never something else.
+#[tokio::test]
+async fn a_table_that_changed_in_between() {
+    let room = room("dirty_shape", TABLES).await;
+    let api = room.world.api();
+    for kind in Kind::ALL {
+        for (change, back, word) in [
+            (
+                "ALTER TABLE t ADD COLUMN extra INT DEFAULT 5",
+                Some("ALTER TABLE t DROP COLUMN extra"),
+                "extra",
+            ),
+            ("ALTER TABLE t DROP COLUMN v", None, "column v"),
+            ("ALTER TABLE t RENAME COLUMN v TO w", Some("ALTER TABLE t RENAME COLUMN w TO v"), "column v"),
+            ("ALTER TABLE t MODIFY v VARCHAR(20)", Some("ALTER TABLE t MODIFY v INT"), "column v"),
+            ("RENAME TABLE t TO t2", Some("RENAME TABLE t2 TO t"), "is gone"),
+            ("DROP TABLE t", None, "is gone"),
+        ] {
+            room.prepare(kind, TABLES).await.unwrap();
+            let before = room.dump(kind).await;
+            let mut app = room.app(kind).await;
+            let xid = sql::begin(&mut app).await.unwrap();
+            app.query_drop("BEGIN").await.unwrap();
+            app.query_drop("UPDATE t SET v = 11 WHERE id = 1").await.unwrap();
+            app.query_drop("DELETE FROM t WHERE id = 2").await.unwrap();
+            app.query_drop("COMMIT").await.unwrap();
+            let mut stranger = room.direct(kind).await;
+            stranger.query_drop(change).await.unwrap();
+            let strange = room.dump(kind).await;
+            assert_eq!(sql::rollback(&mut app).await.unwrap(), "blocked", "{kind:?}: {change}");
+            let (_, body) = api.transaction(&xid).unwrap();
+            let branch = &body["branches"][0];
+            assert!(branch["reason"].as_str().unwrap().contains(word), "{kind:?}: {change}: {body}");
+            // Not even by force.
+            let page =
+                format!("/v1/transactions/{xid}/branches/{}/resolve", branch["branch"].as_str().unwrap());
+            let force = serde_json::json!({ "how": "restore", "by": "anna", "reason": "it was so" });
+            let (code, answer) = api.post(&page, &force).unwrap();
+            assert!(code == 409 && answer.to_string().contains(word), "{kind:?}: {change}: {code} {answer}");
+            assert_eq!(room.dump(kind).await, strange, "{kind:?}: {change}");
+            let Some(back) = back else {
+                let keep = serde_json::json!({ "how": "keep-current", "by": "anna", "reason": "it is gone" });
+                assert_eq!(api.post(&page, &keep).unwrap().0, 200);
+                assert_eq!(room.calm(&xid).await, "rolled_back");
+                assert_eq!(room.dump(kind).await, strange, "{kind:?}: {change}");
+                continue;
+            };
+            stranger.query_drop(back).await.unwrap();
+            wait::until("the mended transaction is rolled back", async || {
+                let (_, body) = api.rollback(&xid).map_err(|error| error.to_string())?;
+                if body["status"] == "rolled_back" { Ok(()) } else { Err(format!("{change}: {body}")) }
+            })
+            .await;
+            assert_eq!(room.dump(kind).await, before, "{kind:?}: {change}");
+        }
+    }
+}
