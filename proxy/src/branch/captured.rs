@@ -27,6 +27,8 @@ pub struct Branch {
     pub counted: usize,
     /// PostgreSQL: names under which keys were assigned; each row's old key is told.
     pub moved: BTreeSet<String>,
+    /// PostgreSQL: a statement may have emptied, dropped or reshaped tables.
+    pub takes_tables: bool,
     statements: usize,
     savepoints: Vec<(String, usize)>,
 }
@@ -75,6 +77,7 @@ impl Branch {
             unseen: BTreeSet::new(),
             counted: 0,
             moved: BTreeSet::new(),
+            takes_tables: false,
             statements: 0,
             savepoints: Vec::new(),
         }
@@ -82,7 +85,7 @@ impl Branch {
 
     /// Nothing was changed, as far as is known.
     pub fn is_empty(&self) -> bool {
-        self.changes.is_empty() && self.unseen.is_empty()
+        self.changes.is_empty() && self.unseen.is_empty() && !self.takes_tables
     }
 
     /// The index of a table, added when it is new.

@@ -7,6 +7,7 @@
 use super::{
     End, Failure, Session,
     counters::Unseen,
+    defining::takes_tables,
     local::{Ending, Unsettled, told},
     pipeline::{Fate, Pipeline, Seen},
     statements::Prepared,
@@ -92,7 +93,7 @@ fn may_lock(text: &[u8]) -> bool {
 }
 
 /// A text that our reading does not understand: do the counts tell what it wrote?
-fn counts(text: &str) -> bool {
+pub(super) fn counts(text: &str) -> bool {
     let word = String::from_utf8_lossy(first_word(text.as_bytes())).to_ascii_uppercase();
     WRITES.contains(&word.as_str())
 }
@@ -182,7 +183,9 @@ impl Session {
             Class::Counted(Counted::Procedure) => up || self.block || statements.len() > 1,
             Class::Counted(_) => true,
             Class::Unsupported(_) => {
-                counts(&p.text) || up && (statements.len() > 1 || prepares_transaction(&p.text))
+                counts(&p.text)
+                    || takes_tables(&p.text)
+                    || up && (statements.len() > 1 || prepares_transaction(&p.text))
             }
             Class::Locking(None)
             | Class::Empty
@@ -248,17 +251,6 @@ impl Session {
             }
         }
         Ok(true)
-    }
-
-    /// A statement outside global transactions that our reading does not understand, or that defines things. Never refused;
-    /// if it may write rows, the counts tell which tables to ask about.
-    pub(super) fn unread(&mut self, text: &str, frame: &[u8]) {
-        if counts(text) {
-            self.begin_counting();
-            self.counters.rely();
-        }
-        self.targets.forget();
-        self.pipeline.pass(frame, super::pipeline::Ask::Execute);
     }
 
     /// May anything wait for the commit?
@@ -448,6 +440,9 @@ pub(super) fn keys_of(told: &[Arc<Entry>], entry: &Entry, bytes: &[u8]) -> Optio
 impl Ending<'_> {
     /// Waits until no global transaction holds a key of the rows written.
     async fn check(&mut self, branch: &mut Branch) -> Result<(), SettleError> {
+        if branch.takes_tables {
+            self.check_tables().await?;
+        }
         let tables: Vec<String> = branch.unseen.iter().cloned().collect();
         let held = match tables.is_empty() {
             true => false,
@@ -476,7 +471,12 @@ impl Ending<'_> {
         self.ask(keys, Vec::new(), wait).await
     }
 
-    async fn ask(&self, keys: Vec<LockKey>, tables: Vec<String>, wait: Duration) -> Result<(), SettleError> {
+    pub(super) async fn ask(
+        &self,
+        keys: Vec<LockKey>,
+        tables: Vec<String>,
+        wait: Duration,
+    ) -> Result<(), SettleError> {
         let resource = &self.session.resource;
         let (name, session) = (resource.backend.name().to_owned(), self.session.number);
         let check = Check { xid: None, resource: name, keys, shared: Vec::new(), tables, wait, session };

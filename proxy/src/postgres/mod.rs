@@ -10,6 +10,7 @@ mod control;
 mod copy;
 mod counters;
 mod counting;
+mod defining;
 mod failure;
 mod guard;
 mod local;

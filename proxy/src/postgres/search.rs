@@ -90,7 +90,7 @@ impl Ending<'_> {
     }
 
     /// Asks the local transaction, in one go.
-    async fn questions(
+    pub(super) async fn questions(
         &mut self,
         questions: &[Question],
         entries: &[Arc<Entry>],

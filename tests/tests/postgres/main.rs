@@ -14,6 +14,7 @@ mod dirty;
 mod honest;
 mod keys;
 mod local;
+mod local_tables;
 mod local_writes;
 mod locking_reads;
 mod mixed;

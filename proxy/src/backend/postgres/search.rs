@@ -19,7 +19,22 @@ pub struct Places {
     pub by: String,
 }
 
+/// The names under which the rows of these tables are locked, as far as others see them. Waits for nobody.
+const LOCKED_AS: &str = "SELECT DISTINCT n.nspname || '.' || r.relname FROM pg_class c \
+    JOIN pg_class r ON r.oid = coalesce(pg_partition_root(c.oid), c.oid) JOIN pg_namespace n ON n.oid = r.relnamespace \
+    WHERE c.oid = ANY ($1) AND c.relkind IN ('r', 'p') AND c.relpersistence = 'p' ORDER BY 1";
+
 impl Postgres {
+    /// The names under which the rows of these tables are locked.
+    pub async fn locked_as(&self, tables: &[u32]) -> Result<Vec<String>, BackendError> {
+        if tables.is_empty() {
+            return Ok(Vec::new());
+        }
+        let (mut session, _) = self.question().await?;
+        let rows = session.query(LOCKED_AS, &[(&tables, Type::OID_ARRAY)]).await?;
+        session.answered(rows.iter().map(|row| row.try_get(0)).collect())
+    }
+
     /// The number of a transaction that begins now.
     pub async fn newest_transaction(&self) -> Result<u64, BackendError> {
         let (mut session, _) = self.question().await?;
