@@ -144,12 +144,13 @@ async fn its_own_keys_never_make_a_transaction_queue() {
 
 fn checking(xid: Option<Xid>, keys: Vec<LockKey>, tables: Vec<String>) -> Check {
     let resource = "orders".into();
-    Check { xid, resource, keys, shared: Vec::new(), tables, wait: WAIT, session: 0 }
+    let everything = tables.is_empty() && keys.is_empty();
+    Check { xid, resource, keys, shared: Vec::new(), tables, everything, wait: WAIT, session: 0 }
 }
 
 fn look(client: &Client, keys: &'static [u64], tables: &'static [&str]) -> JoinHandle<Result<(), CallError>> {
     let client = client.clone();
-    let tables = tables.iter().map(|t| (*t).to_owned()).collect();
+    let tables: Vec<String> = tables.iter().map(|t| (*t).to_owned()).collect();
     let keys = register(Xid::from_u128(0), branch(), keys, WAIT).keys;
     let check = checking(None, keys, tables);
     tokio::spawn(async move { client.check(check).await })
@@ -176,8 +177,8 @@ async fn a_check_waits_until_keys_are_free_and_takes_none() {
         panic!("{now:?}")
     };
     assert_eq!((who, holder_status), (holder, TxStatus::Active));
-    let waiters = [look(&client, &[2, 1], &[]), look(&client, &[], &["shop.item"])];
-    waiting(&running, 1, 2).await;
+    let waiters = [look(&client, &[2, 1], &[]), look(&client, &[], &["shop.item"]), look(&client, &[], &[])];
+    waiting(&running, 1, 3).await;
     assert!(waiters.iter().all(|w| !w.is_finished()));
     assert_eq!(client.commit(holder).await, Ok(TxStatus::Committed));
     for waiter in waiters {
@@ -227,7 +228,7 @@ async fn sharers_hold_a_key_together_and_a_check_may_share_it_too() {
     let modes: Vec<_> = page["locks"].as_array().unwrap().iter().map(|lock| &lock["mode"]).collect();
     assert_eq!(modes, ["shared", "shared"]);
     let mut shares = checking(None, Vec::new(), Vec::new());
-    shares.shared = vec![key(1)];
+    (shares.shared, shares.everything) = (vec![key(1)], false);
     client.check(shares.clone()).await.unwrap();
     let writes = look(&client, &[1], &[]);
     waiting(&running, 1, 1).await;

@@ -479,7 +479,9 @@ impl Ending<'_> {
     ) -> Result<(), SettleError> {
         let resource = &self.session.resource;
         let (name, session) = (resource.backend.name().to_owned(), self.session.number);
-        let check = Check { xid: None, resource: name, keys, shared: Vec::new(), tables, wait, session };
+        let shared = Vec::new();
+        let check =
+            Check { xid: None, resource: name, keys, shared, tables, everything: false, wait, session };
         resource.coordinator.check(check).await.map_err(|error| SettleError::Call(Box::new(error)))
     }
 }

@@ -86,7 +86,7 @@ impl Session {
         let xid = self.membership.xid();
         let resource = self.resource.backend.name().to_owned();
         let (shared, session) = (Vec::new(), self.number);
-        let check = Check { xid, resource, keys, shared, tables, wait, session };
+        let check = Check { xid, resource, keys, shared, tables, everything: false, wait, session };
         self.resource.coordinator.check(check).await.map_err(|error| match xid {
             Some(xid) => Failure::call(xid, &error),
             None => Failure::guarded(&error),

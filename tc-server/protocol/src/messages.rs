@@ -44,6 +44,8 @@ pub struct Check {
     pub shared: Vec<LockKey>,
     /// Tables, as lock keys name them, of which no key may be held.
     pub tables: Vec<String>,
+    /// No key of the resource may be held at all.
+    pub everything: bool,
     /// How long to wait for keys that others hold; the coordinator caps it.
     pub wait: Duration,
     /// The database's number of the connection that waits meanwhile; 0 when it is not known.

@@ -236,7 +236,7 @@ impl Leader {
         }
     }
 
-    /// Waits until nobody else holds any of these keys, nor any key of these tables. Asked of the leader's log, by somebody
+    /// Waits until nobody else holds any of these keys, nor any key of these tables or of the resource. Asked of the leader's log, by somebody
     /// who holds the rows' locks in the database: nobody can come to hold a key of theirs afterwards.
     async fn check(self: &Arc<Self>, check: Check) -> Answer {
         let count = check.keys.len() + check.shared.len();
@@ -339,8 +339,12 @@ fn obstacle(state: &State, check: &Check) -> Option<(Want, Xid)> {
         keys.iter().find_map(|key| Some((want(key.clone(), shared), against(key, shared)?)))
     };
     of(&check.keys, false).or_else(|| of(&check.shared, true)).or_else(|| {
-        let held = |table: &String| state.locks().held_in(&check.resource, table, check.xid);
-        check.tables.iter().find_map(held).map(|(key, who)| (want(key.to_lock_key(), false), who))
+        let in_table = |table: &String| state.locks().held_in(&check.resource, table, check.xid);
+        let held = match check.everything {
+            true => state.locks().held_at(&check.resource, check.xid),
+            false => check.tables.iter().find_map(in_table),
+        };
+        held.map(|(key, who)| (want(key.to_lock_key(), false), who))
     })
 }
 

@@ -95,6 +95,12 @@ impl Locks {
             .find_map(|(key, hold)| Some((key, hold.against(but, false).next()?)))
     }
 
+    /// The first key of a resource that another transaction holds.
+    pub fn held_at(&self, resource: &str, but: Option<Xid>) -> Option<(&Key, Xid)> {
+        let mut all = self.resources.get(resource)?.iter();
+        all.find_map(|(key, hold)| Some((key, hold.against(but, false).next()?)))
+    }
+
     /// Every held lock, in order.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Key, &Hold)> {
         self.resources.iter().flat_map(|(r, keys)| keys.iter().map(|(k, hold)| (r.as_str(), k, hold)))

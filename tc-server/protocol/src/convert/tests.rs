@@ -47,12 +47,13 @@ fn said() -> impl Strategy<Value = FromProxy> {
             keys(),
             keys(),
             prop::collection::vec(".*", 0..3),
+            any::<bool>(),
             time(),
             any::<u64>()
         )
-            .prop_map(|(ids, resource, keys, shared, tables, wait, session)| {
+            .prop_map(|(ids, resource, keys, shared, tables, everything, wait, session)| {
                 let xid = ids.map(|(xid, _)| xid);
-                Request::Check(Check { xid, resource, keys, shared, tables, wait, session })
+                Request::Check(Check { xid, resource, keys, shared, tables, everything, wait, session })
             }),
         ids().prop_map(|(xid, branch)| Request::Failed { xid, branch }),
         ids().prop_map(|(xid, _)| Request::Commit { xid }),
