@@ -48,7 +48,7 @@ pub struct Database {
     pub url: String,
     /// A file that holds the account's password.
     pub password_file: Option<PathBuf>,
-    /// What becomes of writes outside global transactions; PostgreSQL's are guarded unless it says otherwise.
+    /// What becomes of writes outside global transactions; they are guarded unless it says otherwise.
     pub local_writes: Option<LocalWrites>,
 }
 
@@ -165,11 +165,6 @@ impl Config {
                 ));
             }
             database.account()?;
-            if database.local_writes == Some(LocalWrites::Guard) && database.dialect() == Dialect::MySql {
-                return Err(format!(
-                    "database '{name}': local_writes = \"guard\" is there for PostgreSQL only; leave it out, or say \"pass\""
-                ));
-            }
         }
         Ok(())
     }
@@ -183,11 +178,7 @@ impl Database {
 
     /// Are writes outside global transactions checked?
     pub fn guards(&self) -> bool {
-        let default = match self.dialect() {
-            Dialect::Postgres => LocalWrites::Guard,
-            Dialect::MySql => LocalWrites::Pass,
-        };
-        self.local_writes.unwrap_or(default) == LocalWrites::Guard
+        self.local_writes != Some(LocalWrites::Pass)
     }
 
     /// The account in the URL, with the password from the file if there is one.
@@ -269,7 +260,6 @@ mod tests {
             (&format!("{GOOD}{GOOD}"), "given twice"),
             (&format!("{GOOD}{}", GOOD.replace("'a'", "'b'")), "taken by another"),
             (&format!("listn=1\n{GOOD}"), "listn"),
-            (&format!("{GOOD}local_writes='guard'\n"), "local_writes"),
             (&format!("{GOOD}local_writes='maybe'\n"), "local_writes"),
             (&format!("lock_wait_timeout_ms=5000\n{GOOD}"), "lock_wait_timeout_ms"),
             (

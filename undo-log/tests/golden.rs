@@ -192,7 +192,7 @@ fn rows(sql: &str, write: &Write, (table, before, after): (Table, Row, Row)) -> 
         }
         Verb::Update | Verb::Delete => {
             let image =
-                capture::image_of_write(&table, sql, write, &params, if moves { &asked } else { &[] })
+                capture::image_of_write(&table, sql, write, &params, if moves { &asked } else { &[] }, None)
                     .replace('\n', " ");
             let _ = writeln!(page, "  image    {image}");
             if !write.stable {

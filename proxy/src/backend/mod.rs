@@ -12,7 +12,7 @@ mod tx;
 
 pub use entry::{Entry, ForeignKeys, Parent, Reference};
 pub use error::{BackendError, Cause};
-pub use mysql::MySql;
+pub use mysql::{MySql, Reach};
 #[cfg(all(test, feature = "server-tests"))]
 pub(crate) use postgres::tests as scratch;
 pub use postgres::{HELD_LIMIT, Places, Postgres};

@@ -14,4 +14,6 @@ pub use captured::{Branch, Change};
 pub use images::{AfterImages, after_images, read_inserts, read_keys};
 pub use numbers::{Key, generated, mixes, numbered, resolve};
 pub use plan::{NoPlan, Plan, Planner, Statement};
-pub use settle::{Committing, Local, SettleError, Settlement, Settler, UndoRows, lock_key, lock_keys};
+pub use settle::{
+    CHECK_LIMIT, Committing, Local, SettleError, Settlement, Settler, UndoRows, lock_key, lock_keys,
+};

@@ -114,6 +114,8 @@ pub struct Planner<'a> {
     pub mysql: &'a MySql,
     /// The session's settings.
     pub settings: &'a Settings,
+    /// Only keys are asked for, of at most so many rows: what a writer outside global transactions needs.
+    pub only_keys: Option<usize>,
 }
 
 impl Planner<'_> {
@@ -135,7 +137,7 @@ impl Planner<'_> {
             Verb::Update | Verb::Delete => {
                 key_change = self.key_change(table, &text)?;
                 let more = key_change.as_ref().map_or(&[][..], |c| &c.expressions);
-                image = Some(capture::image_of_write(table, sql, &write, &literals, more))
+                image = Some(capture::image_of_write(table, sql, &write, &literals, more, self.only_keys))
             }
         }
         let (inserted, asked) = given;
@@ -150,8 +152,21 @@ impl Planner<'_> {
         if schema.eq_ignore_ascii_case("atone") {
             return Err(NoPlan::Table(name.to_string(), "it is kept by the proxy".into()));
         }
-        self.mysql.table(schema, &name.name).await?.ok_or_else(|| {
+        let entry = self.mysql.table(schema, &name.name).await?.ok_or_else(|| {
             NoPlan::NoTable(TableName { schema: Some(schema.clone()), name: name.name.clone() })
+        })?;
+        Ok(match (&entry.table, self.only_keys) {
+            (Ok(table), Some(_)) => Arc::new(Entry {
+                name: entry.name.clone(),
+                table: Ok(table.keys_only()),
+                triggers: entry.triggers.clone(),
+                cascades: entry.cascades.clone(),
+                fires: false,
+                alone: false,
+                quiet: None,
+                layout: None,
+            }),
+            _ => entry,
         })
     }
 
@@ -163,7 +178,8 @@ impl Planner<'_> {
             return Err(Unsupported("a name beyond ASCII in a session that does not use UTF-8".into()).into());
         }
         // A call of what may be stored is looked up now; the views a moment ago are good enough.
-        let writers = self.mysql.writers(!names.called.is_empty()).await?;
+        let now = self.only_keys.is_none() && !names.called.is_empty();
+        let writers = self.mysql.writers(now).await?;
         let schema = self.settings.schema.as_ref().map(|s| s.to_lowercase());
         match writers.mentioned(&names, schema.as_deref()) {
             None => Ok(()),

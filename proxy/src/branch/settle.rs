@@ -29,6 +29,8 @@ const IN_DOUBT_LIMIT: Duration = Duration::from_secs(10);
 const PART_LIMIT: usize = 4 << 20;
 /// The parts of one undo record.
 const PARTS_LIMIT: usize = u16::MAX as usize;
+/// Keys that the coordinator looks at in one check.
+pub const CHECK_LIMIT: usize = 100_000;
 /// Canonical keys longer than this are locked by their hash.
 const KEY_LIMIT: usize = 256;
 

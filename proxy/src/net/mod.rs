@@ -7,5 +7,5 @@ mod stream;
 pub mod tls;
 
 pub use duplex::{Event, duplex};
-pub use packets::Packets;
+pub use packets::{Packet, Packets};
 pub use stream::Stream;

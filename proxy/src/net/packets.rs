@@ -23,6 +23,8 @@ pub struct Packets {
     pub(super) unflushed: bool,
     /// So many bytes must arrive before anything can be done.
     pub(super) wanted: usize,
+    /// What is written is kept here instead, if anything is.
+    held: Option<Vec<u8>>,
 }
 
 /// A whole payload.
@@ -37,7 +39,7 @@ pub struct Packet {
 impl Packets {
     /// Nothing has been read from the stream yet.
     pub fn new(stream: Stream) -> Self {
-        Self { stream, buffer: BytesMut::with_capacity(READ_SIZE), unflushed: false, wanted: 0 }
+        Self { stream, buffer: BytesMut::with_capacity(READ_SIZE), unflushed: false, wanted: 0, held: None }
     }
 
     /// What has arrived.
@@ -138,8 +140,24 @@ impl Packets {
 
     /// Writes bytes that are frames already.
     pub async fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        if let Some(held) = &mut self.held {
+            held.extend_from_slice(bytes);
+            return Ok(());
+        }
         self.stream.write_all(bytes).await?;
         self.stream.flush().await
+    }
+
+    /// From here on what is written is held back; false if it was already.
+    pub fn hold(&mut self) -> bool {
+        let begins = self.held.is_none();
+        self.held.get_or_insert_default();
+        begins
+    }
+
+    /// Gives back what was held, and holds nothing any more.
+    pub fn release(&mut self) -> Vec<u8> {
+        self.held.take().unwrap_or_default()
     }
 
     /// Moves what has arrived here on to the other side.

@@ -18,6 +18,10 @@ const PACKET_LIMIT: usize = 1 << 30;
 /// Queries are sent in one go only if they fit into the socket's buffers: the server does not read while it writes.
 const PIPELINE_LIMIT: usize = 16 << 10;
 
+/// Turns several statements in one query on, and off.
+const ON: [u8; 3] = [command::SET_OPTION, 0, 0];
+const OFF: [u8; 3] = [command::SET_OPTION, 1, 0];
+
 /// A row in the text protocol.
 pub type TextRow = Vec<Option<Vec<u8>>>;
 
@@ -58,8 +62,10 @@ pub struct Backside {
     pub packets: Packets,
     /// What client and server agreed on.
     pub capabilities: u32,
-    /// Several statements in one query are allowed now.
+    /// Several statements in one query are allowed, as the client asked for.
     pub multi_statements: bool,
+    /// The same as the server has it, which we turn on and leave so until it would make a difference; None: not known.
+    pub server_multi: Option<bool>,
     /// Rows that one answer may hold.
     pub row_limit: usize,
     /// Bytes that one answer may hold.
@@ -70,7 +76,8 @@ impl Backside {
     /// A connection that has been signed in.
     pub fn new(packets: Packets, capabilities: u32, row_limit: usize, byte_limit: usize) -> Self {
         let multi_statements = capabilities & MULTI_STATEMENTS != 0;
-        Self { packets, capabilities, multi_statements, row_limit, byte_limit }
+        let server_multi = Some(multi_statements);
+        Self { packets, capabilities, multi_statements, server_multi, row_limit, byte_limit }
     }
 
     /// A COM_QUERY payload.
@@ -111,35 +118,45 @@ impl Backside {
     /// Runs statements in one message, of which each is run only if those before it succeeded; their answers, up to
     /// the first error.
     pub async fn run_together(&mut self, sql: &str) -> io::Result<Vec<Answer>> {
-        const ON: [u8; 3] = [command::SET_OPTION, 0, 0];
-        const OFF: [u8; 3] = [command::SET_OPTION, 1, 0];
-        let query = packet::frames(&self.query_payload(sql), 0).0;
-        let toggled = !self.multi_statements;
-        if toggled {
-            let (on, off) = (packet::frames(&ON, 0).0, packet::frames(&OFF, 0).0);
-            self.packets.write(&[on, query, off].concat()).await?;
-            self.packets.packet(PACKET_LIMIT).await?;
-        } else {
+        let payload = self.query_payload(sql);
+        self.run_payload(&payload).await
+    }
+
+    /// The same with the whole COM_QUERY.
+    pub async fn run_payload(&mut self, payload: &[u8]) -> io::Result<Vec<Answer>> {
+        let query = packet::frames(payload, 0).0;
+        if self.server_multi == Some(true) {
             self.packets.write(&query).await?;
+        } else {
+            self.packets.write(&[packet::frames(&ON, 0).0, query].concat()).await?;
+            self.packets.packet(PACKET_LIMIT).await?;
+            self.server_multi = Some(true);
         }
         let mut answers = Vec::new();
         loop {
             let (answer, more) = self.answer().await?;
             answers.push(answer);
             if !more {
-                break;
+                return Ok(answers);
             }
         }
-        if toggled {
-            // Whether the option could be taken back does not change what happened; if the connection is gone, the
-            // next use of it says so.
-            let _ = self.packets.packet(PACKET_LIMIT).await;
+    }
+
+    /// Before a command of the client's: what holds several statements, or may, must find them allowed or not as it wants.
+    pub async fn restore_multi_statements(&mut self, payload: &[u8]) -> io::Result<()> {
+        let text = payload.strip_suffix(b";").unwrap_or(payload);
+        let several = payload.first() == Some(&command::QUERY) && text.contains(&b';');
+        if several && !self.multi_statements && self.server_multi != Some(false) {
+            self.packets.write(&packet::frames(&OFF, 0).0).await?;
+            self.packets.packet(PACKET_LIMIT).await?;
+            self.server_multi = Some(false);
         }
-        Ok(answers)
+        Ok(())
     }
 
     /// Sends a command's frames as the application made them, and reads its one answer.
     pub async fn run_raw(&mut self, frames: &[u8]) -> io::Result<Answer> {
+        self.restore_multi_statements(frames.get(packet::HEADER..).unwrap_or_default()).await?;
         self.packets.write(frames).await?;
         self.only_answer().await
     }

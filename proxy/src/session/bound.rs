@@ -181,7 +181,7 @@ impl Session {
     /// A read passes, unless a function in it may write.
     async fn read(&mut self, text: &[u8], settings: &Settings, command: Command) -> Result<(), End> {
         let mysql = self.mysql.clone();
-        let planner = Planner { mysql: &mysql, settings };
+        let planner = Planner { mysql: &mysql, settings, only_keys: None };
         match planner.refuse_writers(text).await {
             Ok(()) => self.relay(command).await.map(drop),
             Err(no) => self.fail(&super::write::failure(no)).await,
@@ -235,7 +235,7 @@ impl Session {
             coordinator: &resource.coordinator,
             primary: &primary,
             xid,
-            lock_wait: settings.lock_wait.unwrap_or(resource.lock_wait),
+            lock_wait: self.lock_wait.unwrap_or(resource.lock_wait),
             session: self.number,
         };
         let settled = Box::pin(settler.settle(branch)).await;

@@ -1,5 +1,6 @@
 //! What a statement leaves behind for the next one to ask: its warnings and ROW_COUNT(). A statement that stood
-//! alone was followed by our COMMIT or ROLLBACK, which clears both in the database; here they live one statement longer.
+//! alone was followed by our COMMIT or ROLLBACK, which clears both in the database; here they live one statement longer. So
+//! does FOUND_ROWS(), which our own questions change.
 
 use super::{Backside, Command, End, Session, ask::text_row};
 use crate::wire::{
@@ -14,36 +15,60 @@ use std::io;
 /// What ROW_COUNT() is after an error, and after rows.
 pub(super) const NO_ROWS: i64 = -1;
 
+/// The questions that a statement's warnings and errors answer.
+const DIAGNOSTICS: [&str; 4] =
+    ["SHOW WARNINGS", "SHOW ERRORS", "SHOW COUNT(*) WARNINGS", "SHOW COUNT(*) ERRORS"];
+
 /// The leavings of one statement.
+#[derive(Default)]
 pub(super) struct Echo {
-    /// What ROW_COUNT() is.
-    rows: i64,
-    /// The answer to `SHOW WARNINGS`, as it came; None when there were none.
-    warnings: Option<Vec<u8>>,
+    /// What ROW_COUNT() is; None: what the server says.
+    rows: Option<i64>,
+    /// What FOUND_ROWS() is; None: what the server says.
+    pub found: Option<i64>,
+    /// The answers to [`DIAGNOSTICS`], as they came; None when there was nothing to tell.
+    told: Option<[Vec<u8>; 4]>,
 }
 
 /// What a question asks for.
 enum Asked {
-    Warnings,
-    /// ROW_COUNT(), in these columns.
-    Rows(Vec<usize>),
+    /// One of [`DIAGNOSTICS`], and how much of it.
+    Told(usize, Option<usize>),
+    /// These columns have these numbers.
+    Values(Vec<(usize, i64)>),
 }
 
 impl Echo {
     /// Asks for what will be gone after the COMMIT.
     pub(super) async fn keep(backside: &mut Backside, rows: i64, warned: bool) -> io::Result<Self> {
-        let mut warnings = None;
+        let mut told = None;
         if warned {
-            let query = packet::frames(&backside.query_payload("SHOW WARNINGS"), 0).0;
-            warnings = Some(whole_answer(backside, &query).await?);
+            let all = DIAGNOSTICS.map(|question| packet::frames(&backside.query_payload(question), 0).0);
+            backside.packets.write(&all.concat()).await?;
+            let mut answers = [const { Vec::new() }; 4];
+            for answer in &mut answers {
+                *answer = whole_answer(backside).await?;
+            }
+            told = Some(answers);
         }
-        Ok(Self { rows, warnings })
+        Ok(Self { rows: Some(rows), found: None, told })
+    }
+
+    /// FOUND_ROWS() alone.
+    pub(super) fn of_found(found: Option<i64>) -> Option<Self> {
+        found.map(|found| Self { found: Some(found), ..Self::default() })
+    }
+
+    /// With FOUND_ROWS().
+    pub(super) fn with_found(mut self, found: Option<i64>) -> Self {
+        self.found = found;
+        self
     }
 
     /// The same, told behind the COMMIT.
     pub(super) fn outside(mut self, deprecate_eof: bool) -> Self {
-        if let Some(warnings) = &mut self.warnings {
-            let _ = each_frame(warnings, |frame| {
+        for answer in self.told.iter_mut().flatten() {
+            let _ = each_frame(answer, |frame| {
                 let status_at = match frame.first() {
                     Some(0xfe) if deprecate_eof => OkPacket::read(frame).map(|ok| ok.status_at),
                     Some(0xfe) => Some(3),
@@ -61,59 +86,111 @@ impl Echo {
     }
 
     /// What the question asks for of what is held here.
-    fn asked(&self, text: &[u8]) -> Option<Asked> {
+    fn asked(&self, text: &[u8], deprecate_eof: bool) -> Option<Asked> {
         let mut tokens = tokens(text, SqlMode::default()).ok()?;
         while tokens.last().is_some_and(|token| token.is_punct(text, b';')) {
             tokens.pop();
         }
         let [first, rest @ ..] = tokens.as_slice() else { return None };
-        match rest {
-            [one] if first.is_word(text, "SHOW") && one.is_word(text, "WARNINGS") => {
-                self.warnings.as_ref().map(|_| Asked::Warnings)
-            }
-            items if first.is_word(text, "SELECT") => {
-                let items = items.split(|token| token.is_punct(text, b','));
-                let counts: Vec<bool> = items.map(|item| is_count(text, item)).collect::<Option<_>>()?;
-                let at: Vec<usize> = (0..counts.len()).filter(|at| counts[*at]).collect();
-                (!at.is_empty()).then_some(Asked::Rows(at))
-            }
-            _ => None,
+        if first.is_word(text, "SHOW") {
+            self.told.as_ref()?;
+            let words: Vec<Vec<u8>> = rest.iter().map(|t| t.text(text).to_ascii_uppercase()).collect();
+            let words: Vec<&[u8]> = words.iter().map(Vec::as_slice).collect();
+            return match words.as_slice() {
+                [b"WARNINGS"] => Some(Asked::Told(0, None)),
+                [b"ERRORS"] => Some(Asked::Told(1, None)),
+                [b"WARNINGS", b"LIMIT", most] => Some(Asked::Told(0, Some(number(most)?))),
+                [b"ERRORS", b"LIMIT", most] => Some(Asked::Told(1, Some(number(most)?))),
+                [b"COUNT", b"(", b"*", b")", b"WARNINGS"] => Some(Asked::Told(2, None)),
+                [b"COUNT", b"(", b"*", b")", b"ERRORS"] => Some(Asked::Told(3, None)),
+                _ => None,
+            };
         }
+        if !first.is_word(text, "SELECT") {
+            return None;
+        }
+        let items = rest.split(|token| token.is_punct(text, b','));
+        let left: Vec<Left> = items.map(|item| left(text, item)).collect::<Option<_>>()?;
+        let value = |(at, left): (usize, &Left)| {
+            let count = |which: usize| count_in(self.told.as_ref()?.get(which)?, deprecate_eof);
+            let value = match left {
+                Left::Rows => self.rows,
+                Left::Found => self.found,
+                Left::Warnings => count(2),
+                Left::Errors => count(3),
+                Left::LastId => None,
+            };
+            Some((at, value?))
+        };
+        let values: Vec<(usize, i64)> = left.iter().enumerate().filter_map(value).collect();
+        (!values.is_empty()).then_some(Asked::Values(values))
     }
 }
 
-/// Is this ROW_COUNT()? None: it is something else than what statements leave, and may do anything.
-fn is_count(text: &[u8], item: &[Token]) -> Option<bool> {
-    let [function, open, close, alias @ ..] = item else { return None };
-    let call = open.is_punct(text, b'(') && close.is_punct(text, b')');
+/// What a statement leaves.
+enum Left {
+    Rows,
+    Found,
+    LastId,
+    Warnings,
+    Errors,
+}
+
+fn number(text: &[u8]) -> Option<usize> {
+    std::str::from_utf8(text).ok()?.parse().ok()
+}
+
+/// What an item asks for. None: it is something else than what statements leave, and may do anything.
+fn left(text: &[u8], item: &[Token]) -> Option<Left> {
+    let (found, alias) = match item {
+        [function, open, close, alias @ ..] if open.is_punct(text, b'(') && close.is_punct(text, b')') => {
+            let known =
+                [("ROW_COUNT", Left::Rows), ("FOUND_ROWS", Left::Found), ("LAST_INSERT_ID", Left::LastId)];
+            (known.into_iter().find(|(name, _)| function.is_word(text, name))?.1, alias)
+        }
+        [variable, alias @ ..] => {
+            let name = variable.text(text).to_ascii_lowercase();
+            match name.as_slice() {
+                b"@@warning_count" | b"@@session.warning_count" => (Left::Warnings, alias),
+                b"@@error_count" | b"@@session.error_count" => (Left::Errors, alias),
+                _ => return None,
+            }
+        }
+        [] => return None,
+    };
     let named = match alias {
         [] | [_] => true,
         [word, _] => word.is_word(text, "AS"),
         _ => false,
     };
-    let known = ["ROW_COUNT", "FOUND_ROWS", "LAST_INSERT_ID"];
-    let known = known.iter().position(|name| function.is_word(text, name))?;
-    (call && named).then_some(known == 0)
+    named.then_some(found)
 }
 
 impl Session {
     /// Answers a command from the echo of the last one; gives it back when it asks for something else.
     pub(super) async fn answer_from(&mut self, echo: Echo, command: Command) -> Result<Option<Command>, End> {
-        if command.code() != command::QUERY {
+        let prepared = command.code() == command::STMT_EXECUTE;
+        // Without a cursor.
+        if !(command.code() == command::QUERY || prepared && command.payload.get(5) == Some(&0)) {
             return Ok(Some(command));
         }
-        let asked = self.text_at(&command).and_then(|at| echo.asked(&command.payload[at..]));
-        match (asked, echo.warnings) {
-            (None, _) | (Some(Asked::Warnings), None) => return Ok(Some(command)),
-            (Some(Asked::Warnings), Some(warnings)) => {
-                self.client.write(&warnings).await?;
+        let deprecate_eof = self.backside.capabilities & DEPRECATE_EOF != 0;
+        let text = self.text_of(&command);
+        match text.and_then(|text| echo.asked(&text, deprecate_eof)) {
+            None => return Ok(Some(command)),
+            Some(Asked::Told(..)) if prepared => return Ok(Some(command)),
+            Some(Asked::Told(which, most)) => {
+                let Some(told) = &echo.told else { return Ok(Some(command)) };
+                let cut = most.and_then(|most| first_rows(&told[which], most, deprecate_eof));
+                self.client.write(cut.as_ref().unwrap_or(&told[which])).await?;
                 // They may be asked again and again.
-                self.echo = Some(Echo { rows: NO_ROWS, warnings: Some(warnings) });
+                self.echo = Some(Echo { rows: Some(NO_ROWS), ..echo });
             }
-            (Some(Asked::Rows(at)), _) => {
-                let answer = whole_answer(&mut self.backside, &command.frames).await?;
-                let deprecate_eof = self.backside.capabilities & DEPRECATE_EOF != 0;
-                let told = with_count(&answer, &at, echo.rows, deprecate_eof).unwrap_or(answer);
+            Some(Asked::Values(values)) => {
+                self.backside.restore_multi_statements(&command.payload).await?;
+                self.backside.packets.write(&command.frames).await?;
+                let answer = whole_answer(&mut self.backside).await?;
+                let told = with_values(&answer, &values, prepared, deprecate_eof).unwrap_or(answer);
                 self.client.write(&told).await?;
             }
         }
@@ -121,10 +198,9 @@ impl Session {
     }
 }
 
-/// Asks, and keeps the answer as it came.
-async fn whole_answer(backside: &mut Backside, frames: &[u8]) -> io::Result<Vec<u8>> {
+/// Keeps an answer as it comes.
+async fn whole_answer(backside: &mut Backside) -> io::Result<Vec<u8>> {
     let malformed = |what| io::Error::new(io::ErrorKind::InvalidData, what);
-    backside.packets.write(frames).await?;
     let mut tracker = Tracker::new(Expect::Results, backside.capabilities);
     let mut answer = Vec::new();
     loop {
@@ -157,26 +233,71 @@ fn each_frame(bytes: &mut [u8], mut look: impl FnMut(&mut [u8]) -> Option<()>) -
     Some(())
 }
 
-/// An answer of one row in which these columns have this number.
-fn with_count(answer: &[u8], at: &[usize], count: i64, deprecate_eof: bool) -> Option<Vec<u8>> {
+/// Takes an answer apart: how many columns it has, and its frames, each with its number.
+fn frames_of(answer: &[u8]) -> Option<(usize, Vec<&[u8]>)> {
     let mut rest = answer;
-    let mut told = Vec::with_capacity(answer.len() + 16);
-    let mut columns = 0;
-    for number in 0.. {
-        let Some((length, sequence)) = packet::header(rest) else { return Some(told) };
+    let mut frames = Vec::new();
+    while let Some((length, _)) = packet::header(rest) {
         let (frame, more) = rest.split_at_checked(HEADER + length)?;
-        let payload = &frame[HEADER..];
-        if number == 0 {
-            columns = usize::try_from(Reader(payload).lenenc()?).ok()?;
-        }
+        frames.push(frame);
+        rest = more;
+    }
+    let columns = Reader(frames.first()?.get(HEADER..)?).lenenc()?;
+    Some((usize::try_from(columns).ok()?, frames))
+}
+
+/// An answer of one row in which these columns have these numbers.
+fn with_values(answer: &[u8], values: &[(usize, i64)], binary: bool, deprecate_eof: bool) -> Option<Vec<u8>> {
+    let (columns, frames) = frames_of(answer)?;
+    let mut told = Vec::with_capacity(answer.len() + 16);
+    for (number, frame) in frames.into_iter().enumerate() {
         if number == columns + 1 + usize::from(!deprecate_eof) {
-            let mut row = text_row(payload, columns)?;
-            at.iter().for_each(|at| row[*at] = Some(count.to_string().into_bytes()));
-            told.extend(packet::frames(&packet::text_row(&row), sequence).0);
+            let row = match binary {
+                true => numbers_row(&frame[HEADER..], columns, values)?,
+                false => {
+                    let mut row = text_row(&frame[HEADER..], columns)?;
+                    for (at, value) in values {
+                        *row.get_mut(*at)? = Some(value.to_string().into_bytes());
+                    }
+                    packet::text_row(&row)
+                }
+            };
+            told.extend(packet::frames(&row, frame[HEADER - 1]).0);
         } else {
             told.extend(frame);
         }
-        rest = more;
     }
-    None
+    Some(told)
+}
+
+/// A binary row of numbers of eight bytes, some of them replaced.
+fn numbers_row(row: &[u8], columns: usize, values: &[(usize, i64)]) -> Option<Vec<u8>> {
+    let start = 1 + (columns + 9) / 8;
+    let mut row = row.to_vec();
+    if row.len() != start + 8 * columns {
+        return None;
+    }
+    for (at, value) in values {
+        row.get_mut(start + 8 * at..)?.first_chunk_mut::<8>()?.copy_from_slice(&value.to_le_bytes());
+    }
+    Some(row)
+}
+
+/// The number in an answer of one row and column.
+fn count_in(answer: &[u8], deprecate_eof: bool) -> Option<i64> {
+    let (columns, frames) = frames_of(answer)?;
+    let frame = frames.get(columns + 1 + usize::from(!deprecate_eof))?;
+    let row = text_row(&frame[HEADER..], columns)?;
+    std::str::from_utf8(row.first()?.as_deref()?).ok()?.parse().ok()
+}
+
+/// An answer without the rows behind the first so many.
+fn first_rows(answer: &[u8], most: usize, deprecate_eof: bool) -> Option<Vec<u8>> {
+    let (columns, mut frames) = frames_of(answer)?;
+    let end = frames.pop()?;
+    frames.truncate(columns + 1 + usize::from(!deprecate_eof) + most);
+    let number = frames.last()?[HEADER - 1].wrapping_add(1);
+    let mut told = frames.concat();
+    told.extend(packet::frames(&end[HEADER..], number).0);
+    Some(told)
 }

@@ -185,6 +185,21 @@ impl Failure {
         }
     }
 
+    /// A local transaction outside any global one met global locks, or nobody could be asked about them.
+    pub fn guarded(error: &CallError) -> Self {
+        match error {
+            CallError::Unavailable(why) => Self::new(
+                1105,
+                "HY000",
+                format!(
+                    "whether a global transaction holds the rows written could not be asked: {why}. The local transaction \
+                     was rolled back"
+                ),
+            ),
+            CallError::Refused(refusal) => Self::refused(Xid::from_u128(0), refusal),
+        }
+    }
+
     fn refused(xid: Xid, refusal: &Refusal) -> Self {
         let text = format!("global transaction {xid}: {refusal}");
         match refusal {

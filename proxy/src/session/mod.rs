@@ -10,6 +10,7 @@ mod control;
 mod echo;
 mod exchange;
 mod failure;
+mod guard;
 mod keys;
 mod local;
 mod relay;
@@ -34,14 +35,17 @@ use crate::{
 use bytes::Bytes;
 use echo::Echo;
 use failure::Failure;
+use guard::{Large, Touched};
 use relay::Relayed;
 use statements::Statements;
 use std::{
     collections::{BTreeMap, BTreeSet},
     io,
     sync::Arc,
+    time::Duration,
 };
 use tokio_util::sync::CancellationToken;
+use write::Execution;
 
 /// A command that is larger than this is relayed in pieces outside a global transaction.
 const WHOLE_COMMAND: usize = 1 << 20;
@@ -104,6 +108,18 @@ pub struct Session {
     echo: Option<Echo>,
     /// The server's number of the connection.
     number: u64,
+    /// How long it queued for global locks when it was last asked, if it said so.
+    lock_wait: Option<Duration>,
+    /// What FOUND_ROWS() was before our own questions, if this or the last statement needed any.
+    found: Option<i64>,
+    /// Outside global transactions: what the open local transaction has written.
+    touched: Touched,
+    /// The last statement that was passed on as it came succeeded.
+    last_relayed: bool,
+    /// Outside global transactions: the error after which the local transaction may be over.
+    doubt: Option<u16>,
+    /// The client is told how its local transactions fare: what we ask in one would show.
+    tracked: bool,
 }
 
 /// A command, whole.
@@ -147,6 +163,12 @@ impl Session {
             tables_locked: false,
             echo: None,
             number,
+            lock_wait: None,
+            found: None,
+            touched: Touched::default(),
+            last_relayed: false,
+            doubt: None,
+            tracked: false,
         }
     }
 
@@ -174,7 +196,11 @@ impl Session {
         self.wait_for_command(stop).await?;
         let Some((length, _)) = packet::header(self.client.arrived()) else { return Ok(()) };
         if length >= WHOLE_COMMAND && self.membership.binding.is_none() {
-            return self.relay_large(length).await;
+            match self.look_at_large(length).await? {
+                Large::Passed => return self.relay_large(length).await,
+                Large::Guarded => return self.guard_large(length).await,
+                Large::Held => {}
+            }
         }
         if length >= packet::MAX_PAYLOAD {
             let payload = self.client.packet(STATEMENT_LIMIT).await?.payload;
@@ -235,6 +261,7 @@ impl Session {
             }
             _ => {}
         }
+        self.found = self.echo.as_ref().and_then(|echo| echo.found);
         let command = match self.echo.take() {
             Some(echo) => match self.answer_from(echo, command).await? {
                 Some(command) => command,
@@ -252,8 +279,8 @@ impl Session {
     }
 
     /// Outside a global transaction: only our own functions and our own schema are not simply relayed.
-    async fn dispatch_free(&mut self, command: Command) -> Result<(), End> {
-        let mut effect = scan::Effect::None;
+    async fn dispatch_free(&mut self, mut command: Command) -> Result<(), End> {
+        let (mut effect, mut keeps_found) = (scan::Effect::None, false);
         match command.code() {
             command::QUERY => {
                 let Some(at) = self.text_at(&command) else { return self.relay(command).await.map(drop) };
@@ -267,24 +294,44 @@ impl Session {
                     }
                 }
                 effect = scan::effect(&text);
-                self.note_lock(&text);
+                self.note_effect(effect);
+                if self.guarding() {
+                    match self.guard(&text, command, Some(Execution::Text)).await? {
+                        Some(left) => command = left,
+                        None => return Ok(()),
+                    }
+                } else {
+                    self.note_lock(&text);
+                }
+                keeps_found = guard::keeps_found(&text);
             }
-            command::STMT_EXECUTE => {
+            command::STMT_EXECUTE | command::STMT_BULK_EXECUTE => {
                 if let Some(control) = self.statements.control(&command.payload) {
                     return self.execute_control(control, command).await;
                 }
-                let attributes = self.backside.capabilities & capability::QUERY_ATTRIBUTES != 0;
-                self.statements.note_types(&command.payload, attributes);
-                if let Some(text) = self.statements.text(&command.payload) {
-                    effect = scan::effect(&text);
-                    self.note_lock(&text);
+                let text = self.statements.text(&command.payload);
+                effect = text.as_ref().map_or(scan::Effect::None, |text| scan::effect(text));
+                self.note_effect(effect);
+                if self.guarding() {
+                    match self.guard_prepared(text, command).await? {
+                        Some(left) => command = left,
+                        None => return Ok(()),
+                    }
+                } else {
+                    let attributes = self.backside.capabilities & capability::QUERY_ATTRIBUTES != 0;
+                    self.statements.note_types(&command.payload, attributes);
+                    if let Some(text) = text {
+                        self.note_lock(&text);
+                    }
                 }
             }
             _ => {}
         }
-        self.note_effect(effect);
         let executed = (command.code() == command::STMT_EXECUTE).then(|| command.payload.clone());
         self.relay(command).await?;
+        if keeps_found {
+            self.echo = Echo::of_found(self.found);
+        }
         if let Some(payload) = executed {
             self.statements.forget_long_data(&payload);
         }
@@ -365,7 +412,9 @@ impl Session {
                 settings
             }
         };
+        self.lock_wait = settings.lock_wait;
         let settings = Arc::new(settings);
+        self.found = self.found.or(settings.found_rows);
         self.settings = Some(settings.clone());
         self.readings.insert(self.reading, (settings.schema.clone(), settings.sql_mode.clone()));
         if self.readings.len() > READINGS {
@@ -374,11 +423,17 @@ impl Session {
         Ok(settings)
     }
 
+    /// How long it queues for global locks.
+    fn lock_wait(&self) -> Duration {
+        self.lock_wait.unwrap_or(self.resource.lock_wait)
+    }
+
     /// Passes a command on and its reply back.
     async fn relay(&mut self, command: Command) -> Result<Relayed, End> {
         let relayed = relay::relay(&mut self.client, &mut self.backside, &command).await?;
         if let Some(status) = relayed.outcome.status {
             self.status = status;
+            self.doubt = None;
         }
         if let Some(code) = relayed.outcome.error {
             self.check_local_transaction(code).await?;
@@ -390,16 +445,29 @@ impl Session {
     /// whole local transaction, and the next write would then commit by itself, unprotected. ERR packets carry no
     /// status; the answer to a ping does, and leaves the diagnostics alone.
     async fn check_local_transaction(&mut self, code: u16) -> Result<(), End> {
-        if self.membership.binding.is_none() || self.status & capability::IN_TRANS == 0 {
+        if self.status & capability::IN_TRANS == 0 {
             return Ok(());
         }
+        if self.membership.binding.is_none() {
+            // Asked for when it matters.
+            self.doubt = self.resource.guards.then_some(code);
+            return Ok(());
+        }
+        self.ask_status(code).await
+    }
+
+    /// Is the local transaction still open?
+    async fn ask_status(&mut self, code: u16) -> Result<(), End> {
         let ping = packet::frames(&[command::PING], 0).0;
         let Answer::Ok(ok, _) = self.backside.run_raw(&ping).await? else {
             return Err(End::Done);
         };
         if ok.status & capability::IN_TRANS == 0 {
             self.branch = None;
-            self.dead = Some(Failure::dead(&format!("the database did it with error {code}")));
+            self.touched.clear();
+            if self.membership.binding.is_some() {
+                self.dead = Some(Failure::dead(&format!("the database did it with error {code}")));
+            }
         }
         self.status = ok.status;
         Ok(())

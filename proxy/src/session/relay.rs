@@ -1,8 +1,8 @@
 //! Passing a command on and its reply back, byte for byte.
 
-use super::{Backside, Command, End};
+use super::{Backside, Command, End, guard::outside};
 use crate::{
-    net::Packets,
+    net::{Packet, Packets},
     wire::{
         command::{self, expect},
         packet::{HEADER, MAX_PAYLOAD, header},
@@ -10,6 +10,11 @@ use crate::{
     },
 };
 use std::io;
+
+/// A frame that ends a reply is never larger.
+const END_LIMIT: usize = 1 << 20;
+/// A command too large to look into: it may hold anything.
+const LARGE: &[u8] = b"\x03;;";
 
 /// What was relayed.
 pub(crate) struct Relayed {
@@ -23,14 +28,66 @@ pub(crate) async fn relay(
     backside: &mut Backside,
     command: &Command,
 ) -> Result<Relayed, End> {
+    backside.restore_multi_statements(&command.payload).await?;
     backside.packets.write(&command.frames).await?;
     let code = command.code();
     let Some(expect) = expect(code) else { return Err(blindly(client, backside).await) };
     let relayed = reply(client, backside, expect).await?;
     if code == command::SET_OPTION && relayed.outcome.error.is_none() {
         backside.multi_statements = command.payload.get(1..3) == Some(&[0, 0]);
+        backside.server_multi = Some(backside.multi_statements);
     }
     Ok(relayed)
+}
+
+/// The same of a command of which the last frame of the reply, which says how it ended, is not passed on yet but given
+/// back: the payload and its number.
+pub(crate) async fn relay_but_end(
+    client: &mut Packets,
+    backside: &mut Backside,
+    command: &Command,
+) -> Result<(Relayed, Packet), End> {
+    backside.restore_multi_statements(&command.payload).await?;
+    backside.packets.write(&command.frames).await?;
+    reply_but_end(client, backside).await
+}
+
+/// The same of a large command whose first frame is announced but not read yet.
+pub(crate) async fn relay_large_but_end(
+    client: &mut Packets,
+    backside: &mut Backside,
+    first: usize,
+) -> Result<(Relayed, Packet), End> {
+    pass_frames(client, backside, first).await?;
+    reply_but_end(client, backside).await
+}
+
+/// All of the reply is told as if no local transaction were open.
+async fn reply_but_end(client: &mut Packets, backside: &mut Backside) -> Result<(Relayed, Packet), End> {
+    let mut tracker = Tracker::new(Expect::Results, backside.capabilities);
+    loop {
+        let progress = tracker.advance(backside.packets.arrived());
+        let count = match progress {
+            Progress::End(_) => tracker.last,
+            Progress::More(count) | Progress::File(count) => count,
+            Progress::Malformed(_) => 0,
+        };
+        let mut bytes = backside.packets.take(count).to_vec();
+        for at in tracker.statuses.iter().filter(|at| **at + 2 <= count) {
+            let status = outside(u16::from_le_bytes([bytes[*at], bytes[*at + 1]]));
+            bytes[*at..*at + 2].copy_from_slice(&status.to_le_bytes());
+        }
+        client.write(&bytes).await?;
+        match progress {
+            Progress::End(_) => {
+                let end = backside.packets.packet(END_LIMIT).await?;
+                return Ok((Relayed { outcome: tracker.outcome }, end));
+            }
+            Progress::File(_) => progressed(Progress::File(0), &mut tracker, client, backside).await?,
+            Progress::More(_) => progressed(Progress::More(0), &mut tracker, client, backside).await?,
+            wrong @ Progress::Malformed(_) => progressed(wrong, &mut tracker, client, backside).await?,
+        }
+    }
 }
 
 /// Relays a command whose first frame is announced but not read yet.
@@ -41,18 +98,24 @@ pub(crate) async fn relay_large(
 ) -> Result<Relayed, End> {
     client.fill_to(HEADER + 1).await?;
     let expect = expect(client.arrived()[HEADER]);
+    pass_frames(client, backside, first).await?;
+    match expect {
+        Some(expect) => reply(client, backside, expect).await,
+        None => Err(blindly(client, backside).await),
+    }
+}
+
+/// Moves a large command from the client to the server.
+async fn pass_frames(client: &mut Packets, backside: &mut Backside, first: usize) -> io::Result<()> {
+    backside.restore_multi_statements(LARGE).await?;
     let mut length = first;
     loop {
         pass_frame(client, &mut backside.packets, length).await?;
         if length < MAX_PAYLOAD {
-            break;
+            return Ok(());
         }
         client.fill_to(HEADER).await?;
         length = header(client.arrived()).map_or(0, |h| h.0);
-    }
-    match expect {
-        Some(expect) => reply(client, backside, expect).await,
-        None => Err(blindly(client, backside).await),
     }
 }
 
@@ -78,22 +141,35 @@ async fn reply(client: &mut Packets, backside: &mut Backside, expect: Expect) ->
                 backside.packets.pass_on(count, client).await?;
                 return Ok(Relayed { outcome: tracker.outcome });
             }
-            Progress::More(count) => {
-                backside.packets.pass_on(count, client).await?;
-                if !backside.packets.fill().await? {
-                    let rest = backside.packets.arrived().len();
-                    backside.packets.pass_on(rest, client).await?;
-                    return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
-                }
-            }
-            Progress::File(count) => {
-                backside.packets.pass_on(count, client).await?;
-                send_file(client, backside).await?;
-                tracker.file_sent();
-            }
-            Progress::Malformed(what) => return Err(io::Error::new(io::ErrorKind::InvalidData, what).into()),
+            progress => progressed(progress, &mut tracker, client, backside).await?,
         }
     }
+}
+
+/// Passes on what is not the end.
+async fn progressed(
+    progress: Progress,
+    tracker: &mut Tracker,
+    client: &mut Packets,
+    backside: &mut Backside,
+) -> Result<(), End> {
+    match progress {
+        Progress::More(count) | Progress::End(count) => {
+            backside.packets.pass_on(count, client).await?;
+            if !backside.packets.fill().await? {
+                let rest = backside.packets.arrived().len();
+                backside.packets.pass_on(rest, client).await?;
+                return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
+            }
+        }
+        Progress::File(count) => {
+            backside.packets.pass_on(count, client).await?;
+            send_file(client, backside).await?;
+            tracker.file_sent();
+        }
+        Progress::Malformed(what) => return Err(io::Error::new(io::ErrorKind::InvalidData, what).into()),
+    }
+    Ok(())
 }
 
 /// LOCAL INFILE: the client's frames up to an empty one.

@@ -59,6 +59,8 @@ impl Session {
     fn forget(&mut self) {
         (self.membership.binding, self.branch, self.dead) = (None, None, None);
         (self.statements, self.tables_locked, self.echo) = (Statements::default(), false, None);
+        self.touched.clear();
+        self.backside.server_multi = None;
         self.note_effect(scan::Effect::Everything);
     }
 }

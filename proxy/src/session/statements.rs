@@ -60,6 +60,13 @@ impl Statements {
         }
     }
 
+    /// What was sent ahead was too large to look into.
+    pub(super) fn too_long(&mut self, payload: &[u8]) {
+        if let Some(prepared) = params::statement_id(payload).and_then(|id| self.known.get_mut(&id)) {
+            prepared.too_long = true;
+        }
+    }
+
     fn long_data(&mut self, payload: &[u8]) {
         let total = self.long_data;
         let Some(prepared) = params::statement_id(payload).and_then(|id| self.known.get_mut(&id)) else {

@@ -140,7 +140,7 @@ impl Session {
         let resource = self.resource.clone();
         let write =
             resource.analyses.get(text, settings.mode, || analyze_write(text, settings.mode).map(Arc::new));
-        let planner = Planner { mysql: &self.mysql, settings };
+        let planner = Planner { mysql: &self.mysql, settings, only_keys: None };
         planner.plan(Statement { sql, write: write?, params }).await
     }
 

@@ -88,6 +88,10 @@ pub struct Tracker {
     skip: usize,
     /// The next frame continues a payload.
     continued: bool,
+    /// Where the last frame looked at begins, in the bytes of the last call.
+    pub last: usize,
+    /// Where status flags stand, in the bytes of the last call.
+    pub statuses: Vec<usize>,
     /// What is known so far.
     pub outcome: Outcome,
 }
@@ -104,12 +108,21 @@ impl Tracker {
             Expect::Fields => State::FieldList,
         };
         let deprecate_eof = capabilities & DEPRECATE_EOF != 0;
-        Self { state, deprecate_eof, skip: 0, continued: false, outcome: Outcome::default() }
+        Self {
+            state,
+            deprecate_eof,
+            skip: 0,
+            continued: false,
+            last: 0,
+            statuses: Vec::new(),
+            outcome: Outcome::default(),
+        }
     }
 
     /// Walks over what has arrived. The counted bytes must be taken away before the next call.
     pub fn advance(&mut self, bytes: &[u8]) -> Progress {
         let mut at = 0;
+        self.statuses.clear();
         loop {
             let step = self.skip.min(bytes.len() - at);
             self.skip -= step;
@@ -140,6 +153,7 @@ impl Tracker {
                 }
             }
             self.outcome.started = true;
+            self.last = at;
             self.continued = length == MAX_PAYLOAD;
             match self.frame(tag, &body[..length.min(body.len())], length) {
                 Ok(false) => self.skip = HEADER + length,
@@ -270,6 +284,7 @@ impl Tracker {
     fn ok(&mut self, body: &[u8]) -> Result<(), &'static str> {
         let ok = OkPacket::read(body).ok_or("a short OK packet")?;
         self.outcome.status = Some(ok.status);
+        self.statuses.push(self.last + HEADER + ok.status_at);
         Ok(())
     }
 
@@ -277,6 +292,7 @@ impl Tracker {
         let mut reader = Reader(body);
         let status = reader.take(3).and_then(|_| reader.number(2)).ok_or("a short EOF packet")?;
         self.outcome.status = Some(status as u16);
+        self.statuses.push(self.last + HEADER + 3);
         Ok(())
     }
 }

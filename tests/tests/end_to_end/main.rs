@@ -17,6 +17,7 @@ mod finished;
 mod inserted_keys;
 mod keys;
 mod local;
+mod local_writes;
 mod operator;
 mod payload;
 mod prepared;

@@ -30,8 +30,16 @@ fn splice(sql: &str, part: Range<usize>, write: &Write, params: &[String]) -> St
 }
 
 /// Locks and reads the rows that an UPDATE or DELETE is about to change, in its own order.
-/// `params` are the literals for the statement's parameters; `more` is asked for behind each image.
-pub fn image_of_write(table: &Table, sql: &str, write: &Write, params: &[String], more: &[String]) -> String {
+/// `params` are the literals for the statement's parameters; `more` is asked for behind each image. With `most`, there
+/// are no more rows than that; the tail must have no LIMIT of its own.
+pub fn image_of_write(
+    table: &Table,
+    sql: &str,
+    write: &Write,
+    params: &[String],
+    more: &[String],
+    most: Option<usize>,
+) -> String {
     let list = std::iter::once(select_list(table)).chain(more.iter().cloned()).collect::<Vec<_>>().join(", ");
     let mut query = format!("SELECT {list} FROM {}", &sql[write.target.clone()]);
     if let Some(tail) = write.tail.clone() {
@@ -39,7 +47,11 @@ pub fn image_of_write(table: &Table, sql: &str, write: &Write, params: &[String]
         query.push_str(&splice(sql, tail, write, params));
     }
     // A newline, because the tail may end in a `-- comment`.
-    query.push_str("\nFOR UPDATE");
+    query.push('\n');
+    if let Some(most) = most {
+        let _ = write!(query, "LIMIT {most} ");
+    }
+    query.push_str("FOR UPDATE");
     query
 }
 

@@ -1,6 +1,7 @@
 //! A table as the catalogue describes it, and its rows as images hold them.
 
 use super::{Canonical, ColumnKind};
+use std::collections::BTreeSet;
 
 /// A table whose rows can be captured. Generated columns are not here: they follow from the others.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -116,6 +117,29 @@ impl Table {
     pub fn inexact(&self, row: &Row) -> Option<&Column> {
         let inexact = |(c, v): &(&Column, &Option<Vec<u8>>)| v.as_ref().is_some_and(|v| !c.kind.is_exact(v));
         self.columns.iter().zip(&row.0).find(inexact).map(|(c, _)| c)
+    }
+
+    /// The same table of which only the columns are known that its keys are made of.
+    pub fn keys_only(&self) -> Self {
+        let used: BTreeSet<usize> = self.keys().flat_map(|k| &k.parts).map(|p| p.column).collect();
+        let place = |column: usize| used.iter().position(|c| *c == column);
+        let key = |key: &Key| {
+            let part =
+                |p: &KeyPart| KeyPart { column: place(p.column).unwrap_or_default(), prefix: p.prefix };
+            Key { name: key.name.clone(), parts: key.parts.iter().map(part).collect() }
+        };
+        Self {
+            schema: self.schema.clone(),
+            name: self.name.clone(),
+            columns: used.iter().map(|c| self.columns[*c].clone()).collect(),
+            key: key(&self.key),
+            uniques: self.uniques.iter().map(key).collect(),
+            auto_increment: self.auto_increment.and_then(place),
+            insert_order: self.insert_order.clone(),
+            defaults: used.iter().map(|c| self.defaults.get(*c).cloned().flatten()).collect(),
+            storage: used.iter().map(|c| self.storage(*c)).collect(),
+            only: self.only,
+        }
     }
 
     pub(super) fn keys(&self) -> impl Iterator<Item = &Key> {

@@ -1,6 +1,6 @@
 //! Tables as the database's catalogue describes them, remembered for a second.
 
-use super::{foreign_keys::cascades, writers::Writers};
+use super::{footprint::Footprint, foreign_keys::cascades, writers::Writers};
 use crate::backend::Entry;
 use atone_undo_log::capture::{Column, ColumnKind, Key, KeyPart, Storage, Table};
 use dashmap::DashMap;
@@ -23,12 +23,13 @@ pub struct Catalogue {
     mariadb: bool,
     tables: DashMap<(String, String), Known<Option<Arc<Entry>>>>,
     writers: RwLock<Option<Known<Arc<Writers>>>>,
+    footprint: RwLock<Option<(Duration, Known<Arc<Footprint>>)>>,
 }
 
 impl Catalogue {
     /// Nothing is known yet of this kind of server.
     pub(super) fn new(mariadb: bool) -> Self {
-        Self { mariadb, tables: DashMap::new(), writers: RwLock::new(None) }
+        Self { mariadb, tables: DashMap::new(), writers: RwLock::new(None), footprint: RwLock::new(None) }
     }
 
     /// Has the table the triggers and the foreign keys that the entry knows? Asked while our local transaction holds
@@ -49,6 +50,22 @@ impl Catalogue {
     pub fn forget(&self) {
         self.tables.clear();
         *self.writers() = None;
+        *self.footprint.write().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    pub(super) fn recent_footprint(&self) -> Option<Arc<Footprint>> {
+        let (fresh, known) = self.footprint.read().unwrap_or_else(PoisonError::into_inner).clone()?;
+        (known.0.elapsed() < fresh).then_some(known.1)
+    }
+
+    /// Asks what statements may reach. Where that takes long it is asked less often.
+    pub(super) async fn load_footprint(&self, conn: &mut Conn) -> Result<Arc<Footprint>, mysql_async::Error> {
+        let asked = Instant::now();
+        let all = Arc::new(super::footprint::read(conn, self.mariadb).await?);
+        let fresh = FRESH.max(asked.elapsed() * 10);
+        let known = Some((fresh, (asked, all.clone())));
+        *self.footprint.write().unwrap_or_else(PoisonError::into_inner) = known;
+        Ok(all)
     }
 
     fn writers(&self) -> RwLockWriteGuard<'_, Option<Known<Arc<Writers>>>> {

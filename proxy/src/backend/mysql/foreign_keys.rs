@@ -30,6 +30,33 @@ pub(super) async fn references(
     if mariadb { of_innodb(conn, named).await } else { of_dictionary(conn, named).await }
 }
 
+/// Tables, and those that point at each and change rows on their own.
+pub(super) async fn reaching(
+    conn: &mut Conn,
+    mariadb: bool,
+) -> Result<Vec<((String, String), (String, String))>, mysql_async::Error> {
+    let query = if mariadb {
+        let [child_schema, child, schema, table] =
+            [("FOR_NAME", 1), ("FOR_NAME", -1), ("REF_NAME", 1), ("REF_NAME", -1)].map(|(n, at)| part(n, at));
+        let writes = ON_DELETE | ON_UPDATE;
+        format!(
+            "SELECT {schema}, {table}, {child_schema}, {child} FROM information_schema.INNODB_SYS_FOREIGN WHERE TYPE & {writes} <> 0"
+        )
+    } else {
+        "SELECT UNIQUE_CONSTRAINT_SCHEMA, REFERENCED_TABLE_NAME, CONSTRAINT_SCHEMA, TABLE_NAME \
+         FROM information_schema.REFERENTIAL_CONSTRAINTS WHERE DELETE_RULE NOT IN ('RESTRICT', 'NO ACTION') \
+         OR UPDATE_RULE NOT IN ('RESTRICT', 'NO ACTION')"
+            .to_owned()
+    };
+    let rows: Vec<(String, String, String, String)> = conn.query(query).await?;
+    Ok(rows.into_iter().map(|(s, t, child_schema, child)| ((s, t), (child_schema, child))).collect())
+}
+
+/// Names are stored as `schema/table`, both spelt as file names are: the server reads its own spelling.
+fn part(name: &str, at: i8) -> String {
+    format!("CONVERT(CONVERT(SUBSTRING_INDEX({name}, '/', {at}) USING binary) USING filename)")
+}
+
 async fn of_dictionary(conn: &mut Conn, named: (&str, &str)) -> Result<Vec<Reference>, mysql_async::Error> {
     let rows: Vec<(String, String, String, String, String, String, String)> = conn
         .exec(
@@ -60,10 +87,6 @@ async fn of_innodb(
     conn: &mut Conn,
     (schema, table): (&str, &str),
 ) -> Result<Vec<Reference>, mysql_async::Error> {
-    // Stored as `schema/table`, both spelt as file names are: the server reads its own spelling.
-    let part = |name: &str, at: i8| {
-        format!("CONVERT(CONVERT(SUBSTRING_INDEX({name}, '/', {at}) USING binary) USING filename)")
-    };
     let keys: Vec<(String, String, String, String, String, u32)> = conn
         .query(format!(
             "SELECT ID, {}, {}, {}, {}, TYPE FROM information_schema.INNODB_SYS_FOREIGN ORDER BY ID",

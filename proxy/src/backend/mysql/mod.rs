@@ -1,6 +1,7 @@
 //! MySQL and MariaDB, as the proxy itself uses them.
 
 mod catalogue;
+mod footprint;
 mod foreign_keys;
 mod grants;
 mod look;
@@ -17,6 +18,8 @@ use super::{
 };
 use crate::config::Account;
 use catalogue::Catalogue;
+use footprint::Footprint;
+pub use footprint::Reach;
 use mysql_async::{Conn, OptsBuilder, Pool, prelude::Queryable};
 pub(super) use tx::{DATA_ERRORS, ORDER_ERRORS, Tx};
 
@@ -104,6 +107,15 @@ impl MySql {
         }
         let (mut conn, _) = self.question().await?;
         self.catalogue.load_writers(&mut conn).await.map_err(|e| self.wrap(e))
+    }
+
+    /// What statements may reach by the names in them, as of a moment ago.
+    pub async fn footprint(&self) -> Result<Arc<Footprint>, BackendError> {
+        if let Some(known) = self.catalogue.recent_footprint() {
+            return Ok(known);
+        }
+        let (mut conn, _) = self.question().await?;
+        self.catalogue.load_footprint(&mut conn).await.map_err(|e| self.wrap(e))
     }
 
     /// Are these tables still free of triggers and foreign keys that were not known when they were first touched?

@@ -1,0 +1,282 @@
+//! The end of a guarded local transaction: the keys that are still to be read, the question to the coordinator, the COMMIT.
+
+use super::touched::{Mark, Touched, described};
+use crate::{
+    backend::Reach,
+    branch::{CHECK_LIMIT, lock_key},
+    session::{Answer, Command, End, Failure, Session},
+    wire::{
+        capability::{AUTOCOMMIT, IN_TRANS, IN_TRANS_READONLY},
+        packet::{Reader, put_lenenc},
+        reply::OkPacket,
+    },
+};
+use atone_protocol::{Check, LockKey};
+use atone_undo_log::capture::{self, Captured};
+use bytes::Bytes;
+use std::{collections::BTreeSet, time::Duration};
+
+/// Status: what follows the info are changes of the session's state.
+const STATE_CHANGED: u16 = 1 << 14;
+
+/// A change of the session's state: the name of a commit, if names are asked for.
+const COMMIT_NAME: u8 = 3;
+
+/// What must be free.
+#[derive(Debug, Default)]
+pub(super) struct Wanted {
+    pub keys: BTreeSet<LockKey>,
+    pub tables: BTreeSet<String>,
+    pub everything: bool,
+}
+
+impl Wanted {
+    pub fn row(&mut self, table: &str, row: &Captured) {
+        let keys = std::iter::once(&row.key).chain(&row.uniques);
+        self.keys.extend(keys.map(|key| lock_key(table, key)));
+    }
+
+    pub fn reach(&mut self, reach: &Reach) {
+        match reach {
+            Reach::Tables(tables) => self.tables.extend(tables.iter().cloned()),
+            Reach::Everything => self.everything = true,
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.keys.is_empty() && self.tables.is_empty() && !self.everything
+    }
+}
+
+impl Session {
+    /// Waits until nobody holds a global lock on what was written. Err: the local transaction must end.
+    pub(super) async fn check(&mut self, touched: &Touched) -> Result<Result<(), Failure>, End> {
+        let wanted = match self.wanted(touched).await? {
+            Ok(wanted) => wanted,
+            Err(failure) => return Ok(Err(failure)),
+        };
+        let wait = self.lock_wait();
+        Ok(self.await_free(wanted, wait).await)
+    }
+
+    /// Waits until all of this is free.
+    pub(super) async fn await_free(&self, mut wanted: Wanted, wait: Duration) -> Result<(), Failure> {
+        if wanted.is_empty() {
+            return Ok(());
+        }
+        if wanted.keys.len() > CHECK_LIMIT {
+            wanted.tables.extend(std::mem::take(&mut wanted.keys).into_iter().map(|key| key.table));
+        }
+        let check = Check {
+            xid: self.membership.xid(),
+            resource: self.resource.backend.name().to_owned(),
+            keys: wanted.keys.into_iter().collect(),
+            shared: Vec::new(),
+            tables: wanted.tables.into_iter().collect(),
+            everything: wanted.everything,
+            wait,
+            session: self.number,
+        };
+        self.resource.coordinator.check(check).await.map_err(|error| Failure::guarded(&error))
+    }
+
+    /// The keys; those that statements gave to rows are read now, of rows that they hold locked.
+    async fn wanted(&mut self, touched: &Touched) -> Result<Result<Wanted, Failure>, End> {
+        let mut wanted = Wanted::default();
+        let mut queries: Vec<String> = Vec::new();
+        let mut asked = Vec::new();
+        for mark in touched.marks() {
+            let (entry, more, expected) = match mark {
+                Mark::Reach(reach) => {
+                    wanted.reach(reach);
+                    continue;
+                }
+                Mark::Keys(keys) => {
+                    wanted.keys.extend(keys.iter().cloned());
+                    continue;
+                }
+                Mark::Rows { entry, rows, again } => {
+                    rows.iter().for_each(|row| wanted.row(&entry.name, row));
+                    let (true, Some(table)) = (*again, described(entry)) else { continue };
+                    let keys = capture::keys_of(table, rows);
+                    (entry, capture::image_of_rows(table, &keys), 0)
+                }
+                Mark::Inserted(entry, keys) => {
+                    let Some(table) = described(entry) else { continue };
+                    (entry, Some(capture::image_of_inserts(table, keys)), keys.len())
+                }
+            };
+            // Where they cannot be asked for, all of the table is.
+            match more {
+                Some(more) if !wanted.tables.contains(&entry.name) => {
+                    asked.push((entry, more.len(), expected));
+                    queries.extend(more);
+                }
+                _ => {
+                    wanted.tables.insert(entry.name.clone());
+                }
+            }
+        }
+        if queries.is_empty() {
+            return Ok(Ok(wanted));
+        }
+        queries.insert(0, FOUND_ROWS.to_owned());
+        let mut answers = self.backside.ask(&queries).await?.into_iter();
+        self.note_found(answers.next());
+        for (entry, count, expected) in asked {
+            let mut found = 0;
+            for answer in answers.by_ref().take(count) {
+                let rows = match answer {
+                    Answer::Rows(rows) => rows,
+                    Answer::Error(error) => {
+                        return Ok(Err(Failure::database(
+                            error.code,
+                            &format!("the local transaction was rolled back: {}", error.message()),
+                        )));
+                    }
+                    Answer::Ok(..) | Answer::TooMany => continue,
+                };
+                for row in rows {
+                    let Some(row) = described(entry).and_then(|table| capture::decode(table, row)) else {
+                        continue;
+                    };
+                    wanted.row(&entry.name, &row);
+                    found += 1;
+                }
+            }
+            // Stored in another way than it was given, or gone since: which rows these were is not known.
+            if found < expected {
+                wanted.tables.insert(entry.name.clone());
+            }
+        }
+        Ok(Ok(wanted))
+    }
+
+    /// Reads all keys now. What cannot be read is asked for as a whole.
+    pub(super) async fn resolve_keys(&mut self) -> Result<(), End> {
+        let touched = std::mem::take(&mut self.touched);
+        let wanted =
+            self.wanted(&touched).await?.unwrap_or_else(|_| Wanted { everything: true, ..Wanted::default() });
+        let reach = match wanted.everything {
+            true => Reach::Everything,
+            false => Reach::Tables(wanted.tables),
+        };
+        if !touched.is_clear() {
+            self.touched.replace(vec![Mark::Keys(wanted.keys), Mark::Reach(reach)]);
+        }
+        Ok(())
+    }
+
+    /// FOUND_ROWS() as it was before our own questions; if they followed others of ours, it is known already.
+    pub(super) fn note_found(&mut self, answer: Option<Answer>) {
+        if let (None, Some(Answer::Rows(rows))) = (self.found, answer) {
+            let text = rows.into_iter().next().and_then(|row| row.into_iter().next()).flatten();
+            self.found = text.and_then(|text| std::str::from_utf8(&text).ok()?.parse().ok());
+        }
+    }
+
+    /// A statement that commits what is open, or may. After `chain` nothing of it is left, even if another one is open.
+    pub(super) async fn commits(
+        &mut self,
+        command: Command,
+        chain: bool,
+        xa: Option<String>,
+    ) -> Result<(), End> {
+        self.last_relayed = false;
+        let touched = std::mem::take(&mut self.touched);
+        if let Err(failure) = self.check(&touched).await? {
+            match &xa {
+                None => self.roll_back_locally().await?,
+                Some(name) => {
+                    if let Answer::Ok(ok, _) = self.backside.ask_one(&format!("XA ROLLBACK {name}")).await? {
+                        self.status = ok.status;
+                    }
+                }
+            }
+            return self.fail(&failure).await;
+        }
+        let done = self.relay_free(command).await?;
+        if !(chain && done) && xa.is_none() && self.status & IN_TRANS != 0 {
+            self.touched = touched;
+        }
+        Ok(())
+    }
+
+    /// A statement that stood alone is committed if it may be; what the client is told of it then.
+    pub(super) async fn commit_alone(
+        &mut self,
+        touched: &Touched,
+        told: Option<(&OkPacket, &Bytes)>,
+    ) -> Result<Result<Vec<u8>, Vec<u8>>, End> {
+        if let Err(failure) = self.check(touched).await? {
+            self.roll_back_locally().await?;
+            return Ok(Err(failure.payload()));
+        }
+        Ok(match self.backside.ask_one("COMMIT AND NO CHAIN NO RELEASE").await? {
+            Answer::Ok(commit, payload) => {
+                self.status = commit.status & !STATE_CHANGED;
+                Ok(told.map_or_else(Vec::new, |(ok, own)| combined(ok, own, &commit, &payload)))
+            }
+            Answer::Error(error) => {
+                self.roll_back_locally().await?;
+                Err(error.payload.to_vec())
+            }
+            Answer::Rows(_) | Answer::TooMany => return Err(End::Done),
+        })
+    }
+}
+
+/// Asks what FOUND_ROWS() is.
+pub(super) const FOUND_ROWS: &str = "SELECT FOUND_ROWS()";
+
+/// The status of a statement that our COMMIT followed.
+pub(in crate::session) fn outside(status: u16) -> u16 {
+    (status | AUTOCOMMIT) & !(IN_TRANS | IN_TRANS_READONLY)
+}
+
+/// The statement's own OK, as if it had committed by itself: the name that the COMMIT got goes with it.
+fn combined(ok: &OkPacket, own: &[u8], commit: &OkPacket, last: &[u8]) -> Vec<u8> {
+    let after_info = |payload: &[u8], ok: &OkPacket| {
+        let fixed = ok.status_at + 4;
+        let mut rest = Reader(payload.get(fixed..).unwrap_or_default());
+        let length = rest.0.len();
+        match rest.lenenc_bytes() {
+            Some(_) => fixed + length - rest.0.len(),
+            None => payload.len(),
+        }
+    };
+    let mut told = own[..after_info(own, ok)].to_vec();
+    if ok.info.is_empty() {
+        told.truncate(ok.status_at + 4);
+    }
+    let mut status = outside(ok.status) & !STATE_CHANGED;
+    let changes = match commit.status & STATE_CHANGED {
+        0 => Vec::new(),
+        _ => commit_names(&last[after_info(last, commit)..]).unwrap_or_default(),
+    };
+    if !changes.is_empty() {
+        if told.len() == ok.status_at + 4 {
+            told.push(0);
+        }
+        put_lenenc(&mut told, changes.len() as u64);
+        told.extend(changes);
+        status |= STATE_CHANGED;
+    }
+    told[ok.status_at..ok.status_at + 2].copy_from_slice(&status.to_le_bytes());
+    told
+}
+
+/// Of the changes of a session's state those that name the commit.
+fn commit_names(changes: &[u8]) -> Option<Vec<u8>> {
+    let mut rest = Reader(Reader(changes).lenenc_bytes()?);
+    let mut names = Vec::new();
+    while !rest.0.is_empty() {
+        let before = rest.0;
+        let kind = rest.byte()?;
+        rest.lenenc_bytes()?;
+        if kind == COMMIT_NAME {
+            names.extend(&before[..before.len() - rest.0.len()]);
+        }
+    }
+    Some(names)
+}

@@ -1,0 +1,299 @@
+//! What a statement outside global transactions means for the guard, by its first words.
+
+use crate::wire::scan::first_word;
+use atone_undo_log::{
+    analyze::{Class, classify, names_in, split},
+    sql::{Kind as TokenKind, SqlMode, tokens},
+};
+use std::ops::Range;
+
+/// What to do with it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// Passed on.
+    Pass,
+    /// A read, which may call something that writes.
+    Read,
+    /// INSERT, UPDATE or DELETE that may be captured.
+    Write,
+    /// It may write, and how is not known.
+    Unread,
+    /// It may commit what is open: checked before.
+    Commits { chain: bool },
+    /// ROLLBACK.
+    Rollback,
+    /// SAVEPOINT.
+    Savepoint(String),
+    /// ROLLBACK TO.
+    RollbackTo(String),
+    /// RELEASE SAVEPOINT.
+    Release(String),
+    /// LOCK TABLES.
+    Lock,
+    /// It ends LOCK TABLES, and commits what is open.
+    Unlock,
+    /// XA PREPARE, or XA COMMIT in one phase: of this transaction.
+    XaCommits(String),
+    /// XA ROLLBACK.
+    XaRollback,
+    /// XA END: nothing can be read behind it.
+    XaEnd,
+}
+
+/// First words of texts that write nothing, alone, unless something they call does.
+const READS: [&[u8]; 11] = [
+    b"SELECT",
+    b"SHOW",
+    b"DESC",
+    b"DESCRIBE",
+    b"HELP",
+    b"KILL",
+    b"VALUES",
+    b"TABLE",
+    b"DO",
+    b"PREPARE",
+    b"DEALLOCATE",
+];
+
+/// First words of texts that concern only what is open, alone.
+const QUIET: [&[u8]; 20] = [
+    b"COMMIT",
+    b"ROLLBACK",
+    b"START",
+    b"RELEASE",
+    b"USE",
+    b"CREATE",
+    b"ALTER",
+    b"DROP",
+    b"RENAME",
+    b"TRUNCATE",
+    b"GRANT",
+    b"REVOKE",
+    b"OPTIMIZE",
+    b"REPAIR",
+    b"FLUSH",
+    b"INSTALL",
+    b"UNINSTALL",
+    b"CHECK",
+    b"CACHE",
+    b"HANDLER",
+];
+
+/// First words of texts that may write rows in ways that are not captured.
+const UNREAD: [&str; 19] = [
+    "INSERT", "UPDATE", "DELETE", "REPLACE", "LOAD", "CALL", "EXECUTE", "WITH", "BINLOG", "EXPLAIN", "DESC",
+    "DESCRIBE", "BEGIN", "IF", "CASE", "LOOP", "WHILE", "FOR", "DECLARE",
+];
+
+/// How much of a look a text needs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Look {
+    /// None: it surely reads.
+    None,
+    /// Into what it calls.
+    Calls,
+    /// A thorough one.
+    Full,
+}
+
+/// A cheap look. `open`: something was written before, or is known of savepoints or locked tables.
+pub(super) fn look(text: &[u8], open: bool) -> Look {
+    let word = first_word(text);
+    let is = |words: &[&[u8]]| words.iter().any(|w| word.eq_ignore_ascii_case(w));
+    if may_be_several(text) {
+        return Look::Full;
+    }
+    if is(&READS) {
+        return if text.contains(&b'(') { Look::Calls } else { Look::None };
+    }
+    let begins = word.eq_ignore_ascii_case(b"BEGIN") && text.len() < 12;
+    if (is(&QUIET) || begins || text.trim_ascii().is_empty()) && !open { Look::None } else { Look::Full }
+}
+
+/// Is there a semicolon in it that does not end it?
+pub(super) fn may_be_several(text: &[u8]) -> bool {
+    text.strip_suffix(b";").unwrap_or(text).contains(&b';')
+}
+
+/// Is it one statement with nothing behind it but a semicolon?
+pub(super) fn ends_plainly(text: &[u8], mode: SqlMode) -> bool {
+    let parts = split(text, mode).unwrap_or_default();
+    let [one] = parts.as_slice() else { return false };
+    let end = &text[one.end..];
+    end.iter().all(|b| *b == b';' || b.is_ascii_whitespace())
+        && end.iter().filter(|b| **b == b';').count() <= 1
+}
+
+/// Cuts a text of several statements, where the server surely cuts it at the same places.
+pub(super) fn parts(text: &[u8], mode: SqlMode) -> Option<Vec<Range<usize>>> {
+    let parts = split(text, mode).ok()?;
+    let signs = |gap: &[u8]| gap.iter().filter(|b| **b == b';').count();
+    let apart = parts.windows(2).all(|pair| signs(&text[pair[0].end..pair[1].start]) == 1);
+    let end = text.get(parts.last()?.end..)?;
+    let plain_end = end.iter().all(|b| *b == b';' || b.is_ascii_whitespace()) && signs(end) <= 1;
+    let whole = |part: &Range<usize>| {
+        let all = tokens(&text[part.clone()], mode).unwrap_or_default();
+        let has = |word| all.iter().any(|t| t.is_word(&text[part.clone()], word));
+        let first = all.first().is_some_and(|t| t.kind == TokenKind::Word);
+        let routine = ["PROCEDURE", "FUNCTION", "TRIGGER", "EVENT", "PACKAGE"];
+        let compound = ["BEGIN", "IF", "CASE", "LOOP", "WHILE", "REPEAT", "FOR", "DECLARE", "LOAD"];
+        let begins = |word| all.first().is_some_and(|t| t.is_word(&text[part.clone()], word));
+        let compound = compound.iter().any(|word| begins(word)) && !(begins("BEGIN") && all.len() < 3);
+        first
+            && !compound
+            && !(["CREATE", "ALTER"].iter().any(|w| begins(w)) && routine.iter().any(|w| has(w)))
+    };
+    (parts.len() > 1 && apart && plain_end && parts.iter().all(whole)).then_some(parts)
+}
+
+/// What one statement means.
+pub(super) fn kind(text: &[u8], mode: SqlMode) -> Kind {
+    match classify(text, mode) {
+        Class::Empty | Class::Use | Class::Control(_) | Class::Autocommit(false) => Kind::Pass,
+        Class::Read | Class::Set => Kind::Read,
+        Class::Write => Kind::Write,
+        Class::Begin => Kind::Unlock,
+        Class::Commit(completion) => {
+            Kind::Commits { chain: completion == atone_undo_log::analyze::Completion::Chain }
+        }
+        Class::Autocommit(true) => Kind::Commits { chain: false },
+        Class::Rollback(_) => Kind::Rollback,
+        Class::Savepoint(name) => Kind::Savepoint(name),
+        Class::RollbackTo(name) => Kind::RollbackTo(name),
+        Class::Release(name) => Kind::Release(name),
+        Class::Unsupported(_) => unsupported(text, mode),
+    }
+}
+
+fn unsupported(text: &[u8], mode: SqlMode) -> Kind {
+    let Ok(all) = tokens(text, mode) else {
+        // The server does not read it either, or reads it in a way that we do not.
+        return Kind::Unread;
+    };
+    let word = |at: usize| all.get(at).map(|t| String::from_utf8_lossy(t.text(text)).to_ascii_uppercase());
+    let (first, second) = (word(0).unwrap_or_default(), word(1).unwrap_or_default());
+    match first.as_str() {
+        "XA" => xa(text, &all, &second),
+        "LOCK" if second.starts_with("TABLE") => Kind::Lock,
+        "UNLOCK" => Kind::Unlock,
+        "SET" if second == "STATEMENT" => Kind::Unread,
+        "ANALYZE" if !["TABLE", "LOCAL", "NO_WRITE_TO_BINLOG"].contains(&second.as_str()) => Kind::Unread,
+        "CREATE" | "ALTER" | "DROP" => Kind::Commits { chain: false },
+        // Several statements, or none that begins with a word.
+        _ if all.iter().any(|t| t.is_punct(text, b';')) => Kind::Unread,
+        "SELECT" | "SHOW" | "TABLE" | "VALUES" => Kind::Read,
+        "ROLLBACK" | "SAVEPOINT" | "RELEASE" => Kind::Pass,
+        _ if all.first().is_some_and(|t| t.kind != TokenKind::Word) => Kind::Unread,
+        other if UNREAD.contains(&other) => Kind::Unread,
+        _ => Kind::Commits { chain: false },
+    }
+}
+
+fn xa(text: &[u8], all: &[atone_undo_log::sql::Token], second: &str) -> Kind {
+    let mut end = all.len();
+    while end > 0 && all[end - 1].is_punct(text, b';') {
+        end -= 1;
+    }
+    let one_phase = end > 4 && all[end - 2].is_word(text, "ONE") && all[end - 1].is_word(text, "PHASE");
+    let until = if one_phase { end - 2 } else { end };
+    let name = || {
+        let span = all.get(2)?.start..all.get(until.checked_sub(1)?)?.end;
+        Some(String::from_utf8_lossy(text.get(span)?).into_owned())
+    };
+    match second {
+        "PREPARE" => Kind::XaCommits(name().unwrap_or_default()),
+        "COMMIT" if one_phase => Kind::XaCommits(name().unwrap_or_default()),
+        "ROLLBACK" => Kind::XaRollback,
+        "END" => Kind::XaEnd,
+        _ => Kind::Pass,
+    }
+}
+
+/// Does a read call anything that is not surely the server's own?
+pub(super) fn calls(text: &[u8], mode: SqlMode) -> bool {
+    names_in(text, mode).is_none_or(|names| !names.called.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(sql: &str) -> Kind {
+        kind(sql.as_bytes(), SqlMode::default())
+    }
+
+    #[test]
+    fn only_what_surely_reads_is_not_looked_at() {
+        for sql in [
+            "SELECT 1",
+            " /* x */ select a from t;",
+            "SHOW TABLES",
+            "BEGIN",
+            "commit;",
+            "",
+            "ALTER TABLE t ADD a INT",
+        ] {
+            assert_eq!(look(sql.as_bytes(), false), Look::None, "{sql}");
+        }
+        assert_eq!(look(b"SELECT f(1)", false), Look::Calls);
+        for sql in [
+            "UPDATE t SET v = 1",
+            "SELECT 1; DELETE FROM t",
+            "/*! UPDATE t SET v = 1 */",
+            "WITH a AS (SELECT 1) DELETE FROM t",
+            "(SELECT 1)",
+            "BEGIN NOT ATOMIC UPDATE t SET v = 1",
+            "SET @x = 1",
+            "EXPLAIN ANALYZE UPDATE t SET v = 1",
+        ] {
+            assert_eq!(look(sql.as_bytes(), false), Look::Full, "{sql}");
+        }
+        assert_eq!(look(b"COMMIT", true), Look::Full);
+    }
+
+    #[test]
+    fn first_words_tell_what_a_statement_means() {
+        let name = |name: &str| name.to_owned();
+        for (sql, kind) in [
+            ("UPDATE t SET v = 1", Kind::Write),
+            ("REPLACE INTO t VALUES (1)", Kind::Unread),
+            ("CALL p()", Kind::Unread),
+            ("/*!50000 UPDATE t SET v = 1 */", Kind::Unread),
+            ("/*!40000 ALTER TABLE t DISABLE KEYS */", Kind::Commits { chain: false }),
+            ("SET STATEMENT max_statement_time = 1 FOR UPDATE t SET v = 1", Kind::Unread),
+            ("ANALYZE UPDATE t SET v = 1", Kind::Unread),
+            ("ANALYZE TABLE t", Kind::Commits { chain: false }),
+            ("COMMIT AND CHAIN", Kind::Commits { chain: true }),
+            ("START TRANSACTION", Kind::Unlock),
+            ("DROP TABLE t", Kind::Commits { chain: false }),
+            ("LOCK TABLES t WRITE", Kind::Lock),
+            ("XA PREPARE 'a','b'", Kind::XaCommits(name("'a','b'"))),
+            ("XA COMMIT 'a' ONE PHASE;", Kind::XaCommits(name("'a'"))),
+            ("XA COMMIT 'a'", Kind::Pass),
+            ("XA ROLLBACK 'a'", Kind::XaRollback),
+            ("XA END 'a'", Kind::XaEnd),
+            ("SELECT 1", Kind::Read),
+            ("UPDATE t SET v = 'open", Kind::Unread),
+        ] {
+            assert_eq!(of(sql), kind, "{sql}");
+        }
+    }
+
+    #[test]
+    fn texts_are_cut_only_where_it_is_sure() {
+        let cut = |sql: &str| parts(sql.as_bytes(), SqlMode::default()).map(|p| p.len());
+        assert_eq!(cut("UPDATE t SET v = ';'; SELECT 1;"), Some(2));
+        assert_eq!(cut("BEGIN; UPDATE t SET v = 1; COMMIT"), Some(3));
+        for sql in [
+            "UPDATE t SET v = 1;",
+            "UPDATE t SET v = 1;; SELECT 1",
+            "UPDATE t SET v = 1; SELECT 1; -- end",
+            "CREATE PROCEDURE p() BEGIN UPDATE t SET v = 1; END",
+            "BEGIN NOT ATOMIC UPDATE t SET v = 1; END",
+            "SELECT 1; LOAD DATA LOCAL INFILE 'x' INTO TABLE t",
+            "IF 1 THEN UPDATE t SET v = 1; END IF",
+        ] {
+            assert_eq!(cut(sql), None, "{sql}");
+        }
+    }
+}

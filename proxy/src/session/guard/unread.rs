@@ -1,0 +1,163 @@
+//! Statements outside global transactions of which only names are known: no key of the tables that they may reach may be
+//! locked, nor any key at all where even these are not known.
+
+use super::{
+    end::{Wanted, outside},
+    touched::{Mark, Touched},
+};
+use crate::{
+    backend::Reach,
+    session::{Answer, Command, Echo, End, Session, echo::NO_ROWS, relay},
+    wire::{
+        capability::{DEPRECATE_EOF, MORE_RESULTS},
+        reply::OkPacket,
+        scan::first_word,
+    },
+};
+use atone_undo_log::analyze::names_in;
+use bytes::Bytes;
+
+impl Session {
+    pub(super) async fn run_unread(&mut self, text: &Bytes, command: Command) -> Result<(), End> {
+        let reach = self.reach_of(text, &command).await?;
+        self.run_reaching(reach, text, command).await
+    }
+
+    pub(super) async fn run_reaching(
+        &mut self,
+        reach: Reach,
+        text: &Bytes,
+        command: Command,
+    ) -> Result<(), End> {
+        if self.tables_locked {
+            // Among several there may be one that unlocks.
+            self.tables_locked = !text.contains(&b';');
+            return self.run_under_table_locks(&reach, command).await;
+        }
+        if reach == Reach::Tables([].into()) {
+            return self.relay_free(command).await.map(drop);
+        }
+        if !self.autocommits() {
+            // Also where it fails: a procedure may have written before.
+            self.touched.add(vec![Mark::Reach(reach)]);
+            return self.relay_free(command).await.map(drop);
+        }
+        if let Answer::Error(error) = self.backside.ask_one("BEGIN").await? {
+            return self.tell(&error.payload).await;
+        }
+        // What failed half-way has written all the same, if it consists of several statements.
+        let one = ["INSERT", "UPDATE", "DELETE", "REPLACE", "LOAD", "WITH"];
+        let one = one.iter().any(|word| first_word(text).eq_ignore_ascii_case(word.as_bytes()));
+        let several = self.backside.multi_statements && text.contains(&b';');
+        // Nothing is said of any of them before all are committed.
+        let holding = several && self.client.hold();
+        let run = relay::relay_but_end(&mut self.client, &mut self.backside, &command).await;
+        let held = if holding { self.client.release() } else { Vec::new() };
+        let (relayed, end) = run?;
+        let mut touched = Touched::default();
+        touched.add(vec![Mark::Reach(reach)]);
+        let failed = relayed.outcome.error.is_some();
+        if failed && one && !several {
+            touched.clear();
+        }
+        self.finish_relayed(&touched, held, end.sequence, &end.payload, failed).await
+    }
+
+    /// After a statement whose answer was passed on but for its end.
+    pub(super) async fn finish_relayed(
+        &mut self,
+        touched: &Touched,
+        held: Vec<u8>,
+        sequence: u8,
+        end: &Bytes,
+        failed: bool,
+    ) -> Result<(), End> {
+        let deprecate_eof = self.backside.capabilities & DEPRECATE_EOF != 0;
+        let ok = OkPacket::read(end).filter(|_| end.first() == Some(&0));
+        let last = OkPacket::read(end).filter(|_| deprecate_eof && end.first() == Some(&0xfe)).or(ok.clone());
+        let (rows, warned) = match (&ok, failed) {
+            (_, true) => (NO_ROWS, true),
+            (Some(ok), _) => (ok.affected.cast_signed(), ok.warnings > 0),
+            (None, _) => (NO_ROWS, last.as_ref().is_none_or(|ok| ok.warnings > 0)),
+        };
+        let echo = Echo::keep(&mut self.backside, rows, warned).await?;
+        let told = match self.commit_alone(touched, ok.as_ref().map(|ok| (ok, end))).await? {
+            Ok(told) => {
+                self.echo = Some(echo.outside(deprecate_eof).with_found(self.found));
+                match ok {
+                    Some(_) => told,
+                    None => ended_outside(end, failed, deprecate_eof),
+                }
+            }
+            // Nothing was said yet, or rows were, which end in an error.
+            Err(failed) if !held.is_empty() => return Ok(self.client.send(&failed, 1).await?),
+            Err(failed) => failed,
+        };
+        self.client.write(&held).await?;
+        Ok(self.client.send(&told, sequence).await?)
+    }
+
+    /// LOCK TABLES is in force, which a BEGIN would end. Whoever wrote to these tables before has committed, and nobody can
+    /// come to write to them now: asked before is as good as asked after.
+    async fn run_under_table_locks(&mut self, reach: &Reach, command: Command) -> Result<(), End> {
+        let mut wanted = Wanted::default();
+        wanted.reach(reach);
+        if let Err(failure) = self.await_free(wanted, self.lock_wait()).await {
+            return self.fail(&failure).await;
+        }
+        self.relay_free(command).await.map(drop)
+    }
+
+    /// A table whose engine has no transactions is nobody's but the statement's, unless its triggers reach others.
+    pub(super) async fn run_without_transactions(
+        &mut self,
+        text: &Bytes,
+        table: &str,
+        command: Command,
+    ) -> Result<(), End> {
+        match self.reach_of(text, &command).await? {
+            Reach::Tables(tables) if tables.iter().all(|name| name == table) => {
+                self.relay_free(command).await.map(drop)
+            }
+            _ => self.run_unread(text, command).await,
+        }
+    }
+
+    /// What it may write.
+    pub(super) async fn reach_of(&mut self, text: &Bytes, command: &Command) -> Result<Reach, End> {
+        let settings = match &self.settings {
+            Some(known) => known.clone(),
+            None if self.tracked && !self.autocommits() => return Ok(Reach::Everything),
+            None => self.settings().await?,
+        };
+        let is_query = command.code() == crate::wire::command::QUERY;
+        let word = first_word(text);
+        let dynamic = [&b"EXECUTE"[..], b"BINLOG"].iter().any(|w| word.eq_ignore_ascii_case(w));
+        let known = settings.readable(text) && (is_query || self.reads_as_prepared(&command.payload));
+        if dynamic || !known {
+            return Ok(Reach::Everything);
+        }
+        let names = names_in(text, settings.mode);
+        let names = names.filter(|names| settings.is_utf8() || names.all.iter().all(|n| n.is_ascii()));
+        let (Some(names), Ok(footprint)) = (names, self.mysql.footprint().await) else {
+            return Ok(Reach::Everything);
+        };
+        let schema = settings.schema.as_ref().map(|schema| schema.to_lowercase());
+        Ok(footprint.reach(&names, schema.as_deref()))
+    }
+}
+
+/// The end of a reply that is no OK, told behind our COMMIT.
+fn ended_outside(end: &[u8], failed: bool, deprecate_eof: bool) -> Vec<u8> {
+    let mut told = end.to_vec();
+    let status_at = match deprecate_eof {
+        _ if failed => None,
+        true => OkPacket::read(end).map(|ok| ok.status_at),
+        false => Some(3),
+    };
+    if let Some(status) = status_at.and_then(|at| told.get_mut(at..at + 2)) {
+        let said = outside(u16::from_le_bytes([status[0], status[1]])) & !MORE_RESULTS;
+        status.copy_from_slice(&said.to_le_bytes());
+    }
+    told
+}
