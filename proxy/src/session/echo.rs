@@ -12,6 +12,9 @@ use crate::wire::{
 use atone_undo_log::sql::{SqlMode, Token, tokens};
 use std::io;
 
+/// Flags of an execution that asks for a cursor.
+const CURSORS: u8 = 7;
+
 /// What ROW_COUNT() is after an error, and after rows.
 pub(super) const NO_ROWS: i64 = -1;
 
@@ -170,8 +173,8 @@ impl Session {
     /// Answers a command from the echo of the last one; gives it back when it asks for something else.
     pub(super) async fn answer_from(&mut self, echo: Echo, command: Command) -> Result<Option<Command>, End> {
         let prepared = command.code() == command::STMT_EXECUTE;
-        // Without a cursor.
-        if !(command.code() == command::QUERY || prepared && command.payload.get(5) == Some(&0)) {
+        let cursor = prepared && command.payload.get(5).is_none_or(|flags| flags & CURSORS != 0);
+        if !(command.code() == command::QUERY || prepared) || cursor {
             return Ok(Some(command));
         }
         let deprecate_eof = self.backside.capabilities & DEPRECATE_EOF != 0;

@@ -33,5 +33,7 @@ pub const AUTOCOMMIT: u16 = 2;
 pub const MORE_RESULTS: u16 = 8;
 /// Status: a cursor was opened, rows are fetched later.
 pub const CURSOR_EXISTS: u16 = 64;
+/// Status: the rows are what a procedure gives back.
+pub const OUT_PARAMS: u16 = 1 << 12;
 /// Status: the open transaction is read only.
 pub const IN_TRANS_READONLY: u16 = 1 << 13;

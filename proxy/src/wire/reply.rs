@@ -2,7 +2,7 @@
 //! end something: rows and column definitions are counted, never decoded.
 
 use super::{
-    capability::{CURSOR_EXISTS, DEPRECATE_EOF, MORE_RESULTS},
+    capability::{CURSOR_EXISTS, DEPRECATE_EOF, MORE_RESULTS, OUT_PARAMS},
     packet::{HEADER, MAX_PAYLOAD, Reader, header},
 };
 
@@ -88,6 +88,8 @@ pub struct Tracker {
     skip: usize,
     /// The next frame continues a payload.
     continued: bool,
+    /// These rows are what a procedure gives back: MySQL does not say of them that its OK follows.
+    gives_back: bool,
     /// Where the last frame looked at begins, in the bytes of the last call.
     pub last: usize,
     /// Where status flags stand, in the bytes of the last call.
@@ -113,6 +115,7 @@ impl Tracker {
             deprecate_eof,
             skip: 0,
             continued: false,
+            gives_back: false,
             last: 0,
             statuses: Vec::new(),
             outcome: Outcome::default(),
@@ -211,6 +214,7 @@ impl Tracker {
             State::DefinitionsEof { then } => {
                 self.eof(body)?;
                 let cursor = self.outcome.status.is_some_and(|s| s & CURSOR_EXISTS != 0);
+                self.gives_back = self.outcome.status.is_some_and(|s| s & OUT_PARAMS != 0);
                 match then {
                     After::Rows if cursor => self.result_ended(),
                     then => self.follow(then),
@@ -251,7 +255,8 @@ impl Tracker {
     }
 
     fn result_ended(&mut self) {
-        let more = self.outcome.status.is_some_and(|s| s & MORE_RESULTS != 0);
+        let said = self.outcome.status.is_some_and(|s| s & (MORE_RESULTS | OUT_PARAMS) != 0);
+        let more = said || std::mem::take(&mut self.gives_back);
         self.state = if more { State::First } else { State::End };
     }
 

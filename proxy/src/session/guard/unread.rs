@@ -48,7 +48,9 @@ impl Session {
         // What failed half-way has written all the same, if it consists of several statements.
         let one = ["INSERT", "UPDATE", "DELETE", "REPLACE", "LOAD", "WITH"];
         let one = one.iter().any(|word| first_word(text).eq_ignore_ascii_case(word.as_bytes()));
-        let several = self.backside.multi_statements && text.contains(&b';');
+        // A file is asked for in between, and what was said before cannot be held.
+        let loads = text.windows(4).any(|w| w.eq_ignore_ascii_case(b"LOAD"));
+        let several = self.backside.multi_statements && text.contains(&b';') && !loads;
         // Nothing is said of any of them before all are committed.
         let holding = several && self.client.hold();
         let run = relay::relay_but_end(&mut self.client, &mut self.backside, &command).await;
