@@ -145,6 +145,14 @@ impl Planner<'_> {
         Ok(Plan { entry, write, image, key_change, inserted, asked, zero_is_zero, params: literals })
     }
 
+    /// A table as it is, and as a table of keys only. Err of either: it has none.
+    pub async fn keyed(&self, name: &TableName) -> Result<(Arc<Entry>, Result<Table, String>), NoPlan> {
+        let entry =
+            Planner { mysql: self.mysql, settings: self.settings, only_keys: None }.entry(name).await?;
+        let keys = entry.table.as_ref().map(Table::keys_only).map_err(String::clone);
+        Ok((entry, keys))
+    }
+
     async fn entry(&self, name: &TableName) -> Result<Arc<Entry>, NoPlan> {
         let schema = name.schema.as_ref().or(self.settings.schema.as_ref());
         let schema =

@@ -1,14 +1,15 @@
 //! Inside a global transaction: every statement is a read, is protected, or is refused.
 
 use super::{
-    Command, End, Failure, Session, Settings, control::Reply, local::LocalTransaction, write::Execution,
+    Command, End, Failure, Session, Settings, control::Reply, local::LocalTransaction, locking::may_lock,
+    write::Execution,
 };
 use crate::{
     branch::{Planner, SettleError, Settlement, Settler},
     wire::{capability, command, packet, scan},
 };
 use atone_undo_log::{
-    analyze::{self, Class, Unsupported, classify},
+    analyze::{self, Class, Locks, Unsupported, classify, locks},
     sql::SqlMode,
 };
 use bytes::Bytes;
@@ -79,7 +80,22 @@ impl Session {
             return self.fail(&Failure::private()).await;
         }
         match class {
-            Class::Empty | Class::Read => self.read(&text, &settings, command).await,
+            Class::Empty => self.relay(command).await.map(drop),
+            Class::Read if may_lock(&text) && locks(&text, settings.mode) != Locks::None => {
+                let prepared = matches!(execution, Execution::Prepared(_));
+                let (text, command) =
+                    if prepared { (text, command) } else { trimmed(text, command, settings.mode) };
+                let mysql = self.mysql.clone();
+                let planner = Planner { mysql: &mysql, settings: &settings, only_keys: None };
+                match planner.refuse_writers(&text).await {
+                    Ok(()) => self.bound_read(&text, command, execution, &settings).await,
+                    Err(no) => self.fail(&super::write::failure(no)).await,
+                }
+            }
+            Class::Read => {
+                self.note_prepared(&text);
+                self.read(&text, &settings, command).await
+            }
             Class::Set => {
                 self.note_effect(scan::effect(&text));
                 self.read(&text, &settings, command).await
@@ -146,7 +162,9 @@ impl Session {
     fn only_reads(&self, text: &[u8], mode: SqlMode) -> bool {
         let Ok(parts) = analyze::split(text, mode) else { return false };
         parts.len() > 1
-            && parts.into_iter().all(|p| matches!(classify(&text[p], mode), Class::Read | Class::Empty))
+            && parts.into_iter().all(|p| {
+                matches!(classify(&text[p.clone()], mode), Class::Read | Class::Empty) && !may_lock(&text[p])
+            })
     }
 
     /// After the server rolled back on its own, everything is an error until the client ends the transaction.

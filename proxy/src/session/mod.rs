@@ -13,6 +13,7 @@ mod failure;
 mod guard;
 mod keys;
 mod local;
+mod locking;
 mod relay;
 mod reset;
 mod settings;
@@ -118,6 +119,8 @@ pub struct Session {
     last_relayed: bool,
     /// Outside global transactions: the error after which the local transaction may be over.
     doubt: Option<u16>,
+    /// What was prepared in text, as far as it can be read, by its name.
+    prepared_in_text: BTreeMap<String, Bytes>,
     /// The client is told how its local transactions fare: what we ask in one would show.
     tracked: bool,
 }
@@ -168,6 +171,7 @@ impl Session {
             touched: Touched::default(),
             last_relayed: false,
             doubt: None,
+            prepared_in_text: BTreeMap::new(),
             tracked: false,
         }
     }
@@ -477,6 +481,7 @@ impl Session {
     async fn relay_large(&mut self, length: usize) -> Result<(), End> {
         // What it does to the session is not looked for: the worst is assumed.
         self.note_effect(scan::Effect::Everything);
+        self.prepared_in_text.clear();
         self.statements.forget_types();
         let relayed = relay::relay_large(&mut self.client, &mut self.backside, length).await?;
         if let Some(status) = relayed.outcome.status {

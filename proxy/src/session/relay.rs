@@ -20,6 +20,8 @@ const LARGE: &[u8] = b"\x03;;";
 pub(crate) struct Relayed {
     /// What the reply said.
     pub outcome: Outcome,
+    /// How many rows it had.
+    pub rows: u64,
 }
 
 /// Relays a whole command and its reply.
@@ -41,15 +43,16 @@ pub(crate) async fn relay(
 }
 
 /// The same of a command of which the last frame of the reply, which says how it ended, is not passed on yet but given
-/// back: the payload and its number.
+/// back: the payload and its number. What is `ours` is told as if no local transaction were open.
 pub(crate) async fn relay_but_end(
     client: &mut Packets,
     backside: &mut Backside,
     command: &Command,
+    ours: bool,
 ) -> Result<(Relayed, Packet), End> {
     backside.restore_multi_statements(&command.payload).await?;
     backside.packets.write(&command.frames).await?;
-    reply_but_end(client, backside).await
+    reply_but_end(client, backside, ours).await
 }
 
 /// The same of a large command whose first frame is announced but not read yet.
@@ -59,11 +62,14 @@ pub(crate) async fn relay_large_but_end(
     first: usize,
 ) -> Result<(Relayed, Packet), End> {
     pass_frames(client, backside, first).await?;
-    reply_but_end(client, backside).await
+    reply_but_end(client, backside, true).await
 }
 
-/// All of the reply is told as if no local transaction were open.
-async fn reply_but_end(client: &mut Packets, backside: &mut Backside) -> Result<(Relayed, Packet), End> {
+async fn reply_but_end(
+    client: &mut Packets,
+    backside: &mut Backside,
+    ours: bool,
+) -> Result<(Relayed, Packet), End> {
     let mut tracker = Tracker::new(Expect::Results, backside.capabilities);
     loop {
         let progress = tracker.advance(backside.packets.arrived());
@@ -73,7 +79,7 @@ async fn reply_but_end(client: &mut Packets, backside: &mut Backside) -> Result<
             Progress::Malformed(_) => 0,
         };
         let mut bytes = backside.packets.take(count).to_vec();
-        for at in tracker.statuses.iter().filter(|at| **at + 2 <= count) {
+        for at in tracker.statuses.iter().filter(|at| ours && **at + 2 <= count) {
             let status = outside(u16::from_le_bytes([bytes[*at], bytes[*at + 1]]));
             bytes[*at..*at + 2].copy_from_slice(&status.to_le_bytes());
         }
@@ -81,7 +87,7 @@ async fn reply_but_end(client: &mut Packets, backside: &mut Backside) -> Result<
         match progress {
             Progress::End(_) => {
                 let end = backside.packets.packet(END_LIMIT).await?;
-                return Ok((Relayed { outcome: tracker.outcome }, end));
+                return Ok((Relayed { rows: tracker.rows, outcome: tracker.outcome }, end));
             }
             Progress::File(_) => progressed(Progress::File(0), &mut tracker, client, backside).await?,
             Progress::More(_) => progressed(Progress::More(0), &mut tracker, client, backside).await?,
@@ -139,7 +145,7 @@ async fn reply(client: &mut Packets, backside: &mut Backside, expect: Expect) ->
         match tracker.advance(backside.packets.arrived()) {
             Progress::End(count) => {
                 backside.packets.pass_on(count, client).await?;
-                return Ok(Relayed { outcome: tracker.outcome });
+                return Ok(Relayed { rows: tracker.rows, outcome: tracker.outcome });
             }
             progress => progressed(progress, &mut tracker, client, backside).await?,
         }

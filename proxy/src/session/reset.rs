@@ -60,6 +60,7 @@ impl Session {
         (self.membership.binding, self.branch, self.dead) = (None, None, None);
         (self.statements, self.tables_locked, self.echo) = (Statements::default(), false, None);
         self.touched.clear();
+        self.prepared_in_text.clear();
         self.backside.server_multi = None;
         self.note_effect(scan::Effect::Everything);
     }

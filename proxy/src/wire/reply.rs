@@ -90,6 +90,8 @@ pub struct Tracker {
     continued: bool,
     /// These rows are what a procedure gives back: MySQL does not say of them that its OK follows.
     gives_back: bool,
+    /// Rows so far.
+    pub rows: u64,
     /// Where the last frame looked at begins, in the bytes of the last call.
     pub last: usize,
     /// Where status flags stand, in the bytes of the last call.
@@ -116,6 +118,7 @@ impl Tracker {
             skip: 0,
             continued: false,
             gives_back: false,
+            rows: 0,
             last: 0,
             statuses: Vec::new(),
             outcome: Outcome::default(),
@@ -232,7 +235,8 @@ impl Tracker {
                 self.eof(body)?;
                 self.state = State::End;
             }
-            State::Rows | State::FieldList | State::End => {}
+            State::Rows => self.rows += 1,
+            State::FieldList | State::End => {}
         }
         Ok(false)
     }
@@ -256,7 +260,7 @@ impl Tracker {
 
     fn result_ended(&mut self) {
         let said = self.outcome.status.is_some_and(|s| s & (MORE_RESULTS | OUT_PARAMS) != 0);
-        let more = said || std::mem::take(&mut self.gives_back);
+        let more = std::mem::take(&mut self.gives_back) || said;
         self.state = if more { State::First } else { State::End };
     }
 

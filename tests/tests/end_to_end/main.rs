@@ -18,6 +18,7 @@ mod inserted_keys;
 mod keys;
 mod local;
 mod local_writes;
+mod locking_reads;
 mod operator;
 mod payload;
 mod prepared;

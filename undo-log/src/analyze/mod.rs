@@ -8,6 +8,7 @@ mod classify;
 mod computed;
 mod control;
 mod functions;
+mod locking;
 mod names;
 mod second_reader;
 mod write;
@@ -16,6 +17,7 @@ pub use classify::{Class, Completion, classify, split};
 pub use computed::{assigns_itself, refuse_unaskable, refuse_uncomputable};
 pub use control::{Argument, Control};
 pub use functions::{Names, names_in};
+pub use locking::{Locked, Locking, Locks, locks};
 pub use names::TableName;
 pub use write::{Row, Rows, Value, ValueKind, Verb, Write, analyze_write};
 

@@ -58,7 +58,11 @@ impl ColumnKind {
 
     /// The expression that reads the column as exact bytes; NULL stays NULL.
     pub fn expression(&self, column: &str) -> String {
-        let c = identifier(column);
+        self.expression_of(identifier(column))
+    }
+
+    /// The same of a column as it is written.
+    pub(super) fn expression_of(&self, c: String) -> String {
         match self {
             Self::Number | Self::Temporal | Self::Text(_) => format!("CAST({c} AS BINARY)"),
             // A product, because a sum would turn -0 into 0.

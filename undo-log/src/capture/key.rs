@@ -21,11 +21,16 @@ const SHOWN_LIMIT: usize = 120;
 
 /// Strings are compared by weight, which the server computes; an expression per such column of a key.
 pub(super) fn weight_expressions(table: &Table) -> Vec<String> {
+    weight_expressions_of(table, "")
+}
+
+/// The same with something before each column.
+pub(super) fn weight_expressions_of(table: &Table, qualifier: &str) -> Vec<String> {
     let mut expressions = Vec::new();
     for part in table.keys().flat_map(|k| &k.parts) {
         let column = &table.columns[part.column];
         if let ColumnKind::Char(_) | ColumnKind::Text(_) = column.kind {
-            let name = crate::sql::identifier(&column.name);
+            let name = format!("{qualifier}{}", crate::sql::identifier(&column.name));
             let value = part.prefix.map_or(name.clone(), |n| format!("LEFT({name}, {n})"));
             // Collations with PAD SPACE ignore trailing blanks, but their weights do not.
             let trimmed = format!("TRIM(TRAILING ' ' FROM {value})");

@@ -2,7 +2,7 @@
 
 use super::{Captured, ColumnKind, Row, Storage, Table, key};
 use crate::{
-    analyze::{Verb, Write},
+    analyze::{Locking, Verb, Write},
     sql::identifier,
 };
 use std::fmt::Write as _;
@@ -18,9 +18,13 @@ fn select_list(table: &Table) -> String {
 
 /// Copies a part of the statement, each parameter replaced by its literal.
 fn splice(sql: &str, part: Range<usize>, write: &Write, params: &[String]) -> String {
+    splice_at(sql, part, &write.params, params)
+}
+
+fn splice_at(sql: &str, part: Range<usize>, places: &[usize], params: &[String]) -> String {
     let mut text = String::with_capacity(part.len() + 32);
     let mut at = part.start;
-    for (place, literal) in write.params.iter().zip(params).filter(|(p, _)| part.contains(p)) {
+    for (place, literal) in places.iter().zip(params).filter(|(p, _)| part.contains(p)) {
         text.push_str(&sql[at..*place]);
         text.push_str(literal);
         at = place + 1;
@@ -82,6 +86,50 @@ pub fn generated_keys(table: &Table, column: usize, first: u64, given: &[String]
     }
     let _ = write!(query, " ORDER BY {name} LIMIT {}", expected + 1);
     query
+}
+
+/// The keys of the rows that a read locks, a row of them per row of its own; in the same order if it has a LIMIT. Each of
+/// its tables is given with only the columns of its keys, in the order of [`Locking::tables`].
+pub fn keys_of_read(tables: &[&Table], sql: &str, locking: &Locking, params: &[String]) -> String {
+    let list = tables.iter().zip(&locking.tables).flat_map(|(table, locked)| {
+        let qualifier = format!("{}.", &sql[locked.reference.clone()]);
+        let column = |c: &super::Column| c.kind.expression_of(format!("{qualifier}{}", identifier(&c.name)));
+        let columns: Vec<String> = table.columns.iter().map(column).collect();
+        columns.into_iter().chain(key::weight_expressions_of(table, &qualifier))
+    });
+    let list: Vec<String> = list.collect();
+    let part = |range: &Range<usize>| splice_at(sql, range.clone(), &locking.params, params);
+    let mut query = format!("SELECT {} {}", list.join(", "), part(&locking.from));
+    if let Some(limit) = &locking.limit {
+        for range in locking.order.iter().chain([limit]) {
+            query.push('\n');
+            query.push_str(&part(range));
+        }
+    }
+    let _ = write!(query, "\n{}", &sql[locking.clause.clone()]);
+    query
+}
+
+/// How many columns the keys of each table take in [`keys_of_read`].
+pub fn widths_of_keys(table: &Table) -> usize {
+    table.columns.len() + key::weight_expressions(table).len()
+}
+
+/// The read again, on exactly the rows of its one table that were locked. None when a key's value is damaged.
+pub fn read_of_captured_rows(
+    table: &Table,
+    sql: &str,
+    locking: &Locking,
+    captured: &[Captured],
+) -> Option<String> {
+    let keys =
+        captured.iter().map(|c| literals(table, &table.key_values(&c.row))).collect::<Option<Vec<_>>>()?;
+    let mut text = format!("{}\nWHERE {}", &sql[..locking.condition], condition(table, &keys));
+    if let Some(order) = locking.order.clone() {
+        let _ = write!(text, "\n{}", &sql[order]);
+    }
+    let _ = write!(text, "\n{}", &sql[locking.clause.clone()]);
+    Some(text)
 }
 
 /// The UPDATE or DELETE again, on exactly the rows that were captured: for tails that might pick others the

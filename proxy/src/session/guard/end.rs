@@ -24,7 +24,7 @@ const COMMIT_NAME: u8 = 3;
 
 /// What must be free.
 #[derive(Debug, Default)]
-pub(super) struct Wanted {
+pub(in crate::session) struct Wanted {
     pub keys: BTreeSet<LockKey>,
     pub tables: BTreeSet<String>,
     pub everything: bool,
@@ -50,7 +50,7 @@ impl Wanted {
 
 impl Session {
     /// Waits until nobody holds a global lock on what was written. Err: the local transaction must end.
-    pub(super) async fn check(&mut self, touched: &Touched) -> Result<Result<(), Failure>, End> {
+    pub(in crate::session) async fn check(&mut self, touched: &Touched) -> Result<Result<(), Failure>, End> {
         let wanted = match self.wanted(touched).await? {
             Ok(wanted) => wanted,
             Err(failure) => return Ok(Err(failure)),
@@ -60,7 +60,11 @@ impl Session {
     }
 
     /// Waits until all of this is free.
-    pub(super) async fn await_free(&self, mut wanted: Wanted, wait: Duration) -> Result<(), Failure> {
+    pub(in crate::session) async fn await_free(
+        &self,
+        mut wanted: Wanted,
+        wait: Duration,
+    ) -> Result<(), Failure> {
         if wanted.is_empty() {
             return Ok(());
         }
@@ -77,7 +81,10 @@ impl Session {
             wait,
             session: self.number,
         };
-        self.resource.coordinator.check(check).await.map_err(|error| Failure::guarded(&error))
+        self.resource.coordinator.check(check).await.map_err(|error| match self.membership.xid() {
+            Some(xid) => Failure::call(xid, &error),
+            None => Failure::guarded(&error),
+        })
     }
 
     /// The keys; those that statements gave to rows are read now, of rows that they hold locked.

@@ -209,6 +209,25 @@ fn xa(text: &[u8], all: &[atone_undo_log::sql::Token], second: &str) -> Kind {
     }
 }
 
+/// Which name PREPARE gives, and to what, if that is a plain string.
+pub(super) fn prepares(text: &[u8], mode: SqlMode) -> Option<(String, Option<Range<usize>>)> {
+    let all = tokens(text, mode).ok()?;
+    let name = String::from_utf8_lossy(all.get(1)?.text(text)).to_lowercase();
+    let what = all.get(3).filter(|t| t.kind == TokenKind::String && all[2].is_word(text, "FROM"));
+    let inside = what.map(|t| t.start + 1..t.end - 1);
+    Some((name, inside.filter(|span| !text[span.clone()].iter().any(|b| matches!(b, b'\\' | b'\'' | b'"')))))
+}
+
+/// Which name EXECUTE runs.
+pub(super) fn executes(text: &[u8], mode: SqlMode) -> Option<String> {
+    Some(String::from_utf8_lossy(tokens(text, mode).ok()?.get(1)?.text(text)).to_lowercase())
+}
+
+/// Is it one read that calls nothing?
+pub(super) fn only_reads(text: &[u8], mode: SqlMode) -> bool {
+    kind(text, mode) == Kind::Read && !calls(text, mode)
+}
+
 /// Does a read call anything that is not surely the server's own?
 pub(super) fn calls(text: &[u8], mode: SqlMode) -> bool {
     names_in(text, mode).is_none_or(|names| !names.called.is_empty())

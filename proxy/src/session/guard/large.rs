@@ -61,6 +61,7 @@ impl Session {
             self.touched.add(vec![Mark::Reach(Reach::Everything)]);
             return self.relay_large(length).await;
         }
+        self.prepared_in_text.clear();
         self.note_effect(scan::Effect::Everything);
         self.statements.forget_types();
         if let Answer::Error(error) = self.backside.ask_one("BEGIN").await? {

@@ -12,7 +12,7 @@ mod touched;
 mod unread;
 mod write;
 
-use super::{Command, Echo, End, Session, write::Execution};
+use super::{Command, Echo, End, Session, locking, write::Execution};
 use crate::{
     backend::Reach,
     wire::{
@@ -25,12 +25,15 @@ use atone_undo_log::{
     sql::SqlMode,
 };
 use bytes::Bytes;
-pub(super) use end::outside;
+pub(super) use end::{Wanted, outside};
 use kind::{Kind, Look};
 pub(super) use large::Large;
 use std::ops::Range;
-pub(super) use touched::Touched;
+pub(super) use touched::{Mark, Touched};
+pub(super) use write::LOCKED;
 
+/// Statements prepared in text that are remembered.
+const PREPARED: usize = 1000;
 /// The setting by which a client is told of every step of its local transactions.
 const TRACKING: &[u8] = b"session_track_transaction_info";
 
@@ -62,12 +65,17 @@ impl Session {
         if self.status & IN_TRANS == 0 && self.status & AUTOCOMMIT != 0 {
             self.touched.clear();
         }
+        self.note_prepared(text);
         match look {
-            Look::None => return Ok(Some(command)),
+            Look::None if !locking::may_lock(text) => return Ok(Some(command)),
+            Look::None => return self.guarded_read(text, command, execution).await,
             Look::Calls => {
                 if self.calls_writers(text).await? {
                     self.run_unread(text, command).await?;
                     return Ok(None);
+                }
+                if locking::may_lock(text) {
+                    return self.guarded_read(text, command, execution).await;
                 }
                 return Ok(Some(command));
             }
@@ -167,11 +175,27 @@ impl Session {
         Ok(left)
     }
 
+    /// What PREPARE gives a name to.
+    pub(super) fn note_prepared(&mut self, text: &Bytes) {
+        if !scan::first_word(text).eq_ignore_ascii_case(b"PREPARE") {
+            return;
+        }
+        let mode = self.settings.as_ref().map_or_else(SqlMode::default, |s| s.mode);
+        if let Some((name, what)) = kind::prepares(text, mode) {
+            match what {
+                Some(what) if self.prepared_in_text.len() < PREPARED => {
+                    self.prepared_in_text.insert(name, text.slice(what));
+                }
+                _ => drop(self.prepared_in_text.remove(&name)),
+            }
+        }
+    }
+
     /// Several statements, or what the server may take for several, none of which writes or ends anything.
     async fn only_read(&mut self, text: &[u8], parts: &[Range<usize>], mode: SqlMode) -> Result<bool, End> {
         let quiet = |part: &Range<usize>| {
             let part = &text[part.clone()];
-            matches!(kind::kind(part, mode), Kind::Pass | Kind::Read)
+            matches!(kind::kind(part, mode), Kind::Pass | Kind::Read) && !locking::may_lock(part)
                 || !self.tables_locked && kind::look(part, !self.touched.is_clear()) == Look::None
         };
         Ok(!parts.is_empty() && parts.iter().all(quiet) && !self.calls_writers(text).await?)

@@ -14,7 +14,7 @@ pub(in crate::session) struct Touched {
 
 /// One thing written.
 #[derive(Debug, Clone)]
-pub(super) enum Mark {
+pub(in crate::session) enum Mark {
     /// Rows, by the keys they had; they may have others now.
     Rows { entry: Arc<Entry>, rows: Vec<Captured>, again: bool },
     /// Rows that were inserted, found by these key literals.
@@ -48,7 +48,7 @@ impl Touched {
         self.savepoints.clear();
     }
 
-    pub(super) fn add(&mut self, marks: Vec<Mark>) {
+    pub(in crate::session) fn add(&mut self, marks: Vec<Mark>) {
         self.marks.extend(marks);
     }
 

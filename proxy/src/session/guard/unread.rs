@@ -3,11 +3,12 @@
 
 use super::{
     end::{Wanted, outside},
+    kind,
     touched::{Mark, Touched},
 };
 use crate::{
     backend::Reach,
-    session::{Answer, Command, Echo, End, Session, echo::NO_ROWS, relay},
+    session::{Answer, Command, Echo, End, Session, echo::NO_ROWS, locking::may_lock, relay},
     wire::{
         capability::{DEPRECATE_EOF, MORE_RESULTS},
         reply::OkPacket,
@@ -18,7 +19,7 @@ use atone_undo_log::analyze::names_in;
 use bytes::Bytes;
 
 impl Session {
-    pub(super) async fn run_unread(&mut self, text: &Bytes, command: Command) -> Result<(), End> {
+    pub(in crate::session) async fn run_unread(&mut self, text: &Bytes, command: Command) -> Result<(), End> {
         let reach = self.reach_of(text, &command).await?;
         self.run_reaching(reach, text, command).await
     }
@@ -29,6 +30,10 @@ impl Session {
         text: &Bytes,
         command: Command,
     ) -> Result<(), End> {
+        if !first_word(text).eq_ignore_ascii_case(b"EXECUTE") {
+            // A procedure may have prepared others.
+            self.prepared_in_text.clear();
+        }
         if self.tables_locked {
             // Among several there may be one that unlocks.
             self.tables_locked = !text.contains(&b';');
@@ -53,7 +58,7 @@ impl Session {
         let several = self.backside.multi_statements && text.contains(&b';') && !loads;
         // Nothing is said of any of them before all are committed.
         let holding = several && self.client.hold();
-        let run = relay::relay_but_end(&mut self.client, &mut self.backside, &command).await;
+        let run = relay::relay_but_end(&mut self.client, &mut self.backside, &command, true).await;
         let held = if holding { self.client.release() } else { Vec::new() };
         let (relayed, end) = run?;
         let mut touched = Touched::default();
@@ -66,7 +71,7 @@ impl Session {
     }
 
     /// After a statement whose answer was passed on but for its end.
-    pub(super) async fn finish_relayed(
+    pub(in crate::session) async fn finish_relayed(
         &mut self,
         touched: &Touched,
         held: Vec<u8>,
@@ -126,7 +131,11 @@ impl Session {
     }
 
     /// What it may write.
-    pub(super) async fn reach_of(&mut self, text: &Bytes, command: &Command) -> Result<Reach, End> {
+    pub(in crate::session) async fn reach_of(
+        &mut self,
+        text: &Bytes,
+        command: &Command,
+    ) -> Result<Reach, End> {
         let settings = match &self.settings {
             Some(known) => known.clone(),
             None if self.tracked && !self.autocommits() => return Ok(Reach::Everything),
@@ -134,10 +143,17 @@ impl Session {
         };
         let is_query = command.code() == crate::wire::command::QUERY;
         let word = first_word(text);
-        let dynamic = [&b"EXECUTE"[..], b"BINLOG"].iter().any(|w| word.eq_ignore_ascii_case(w));
+        let executes = word.eq_ignore_ascii_case(b"EXECUTE");
+        let prepared = kind::executes(text, settings.mode).filter(|_| executes);
+        let prepared = prepared.and_then(|name| self.prepared_in_text.get(&name)).cloned();
+        let dynamic = executes && prepared.is_none() || word.eq_ignore_ascii_case(b"BINLOG");
+        let text = prepared.as_ref().unwrap_or(text);
         let known = settings.readable(text) && (is_query || self.reads_as_prepared(&command.payload));
         if dynamic || !known {
             return Ok(Reach::Everything);
+        }
+        if kind::only_reads(text, settings.mode) && !may_lock(text) {
+            return Ok(Reach::Tables([].into()));
         }
         let names = names_in(text, settings.mode);
         let names = names.filter(|names| settings.is_utf8() || names.all.iter().all(|n| n.is_ascii()));

@@ -28,7 +28,7 @@ use std::sync::Arc;
 const ROWS: usize = 10_000;
 
 /// Errors of a locking read that the statement itself would have met as well: waits, deadlocks, kills, time limits.
-const LOCKED: [u16; 6] = [1205, 1213, 1317, 1969, 3024, 1792];
+pub(in crate::session) const LOCKED: [u16; 7] = [1205, 1213, 1317, 1969, 3024, 1792, 3572];
 
 /// How the statement ran.
 enum Ran {
@@ -264,7 +264,7 @@ impl Session {
     }
 
     /// The statement failed: so does the local transaction that was opened for it.
-    pub(super) async fn failed(&mut self, error: ServerError, alone: bool) -> Result<(), End> {
+    pub(in crate::session) async fn failed(&mut self, error: ServerError, alone: bool) -> Result<(), End> {
         if alone {
             let echo = Echo::keep(&mut self.backside, NO_ROWS, true).await?;
             let deprecate_eof = self.backside.capabilities & DEPRECATE_EOF != 0;
