@@ -110,6 +110,7 @@ impl Session {
             more.add(vec![Mark::Reach(Reach::Tables(read.names()))]);
         }
         if alone {
+            self.found = (!failed).then_some(relayed.rows.cast_signed());
             self.finish_relayed(&more, Vec::new(), end.sequence, &end.payload, failed).await?;
             return Ok(None);
         }

@@ -2,6 +2,7 @@
 //! both, by an old client and a new one, and every packet must be the same, byte for byte.
 
 use crate::battery_binary::BINARY;
+use crate::battery_guard::GUARDED;
 use crate::battery_text::TEXT;
 use crate::battery_transactions::TRANSACTIONS;
 use crate::case::room;
@@ -135,6 +136,16 @@ async fn binary_on_mysql() {
 #[tokio::test]
 async fn binary_on_mariadb() {
     battery(Kind::Maria, "battery_binary_mariadb", BINARY).await;
+}
+
+#[tokio::test]
+async fn guarded_on_mysql() {
+    battery(Kind::MySql, "battery_guard_mysql", GUARDED).await;
+}
+
+#[tokio::test]
+async fn guarded_on_mariadb() {
+    battery(Kind::Maria, "battery_guard_mariadb", GUARDED).await;
 }
 
 #[tokio::test]

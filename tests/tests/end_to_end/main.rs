@@ -5,6 +5,7 @@
 mod atomic;
 mod battery;
 mod battery_binary;
+mod battery_guard;
 mod battery_inside;
 mod battery_refused;
 mod battery_text;

@@ -61,7 +61,7 @@ const ENDS: [&str; 7] = ["WHERE", "ORDER", "LIMIT", "FOR", "LOCK", "GROUP", "HAV
 /// Words before an index hint.
 const HINTS: [&str; 3] = ["USE", "FORCE", "IGNORE"];
 /// What makes a read something else than one row per row found.
-const OTHER: [&str; 12] = [
+const OTHER: [&str; 13] = [
     "UNION",
     "EXCEPT",
     "INTERSECT",
@@ -74,9 +74,10 @@ const OTHER: [&str; 12] = [
     "WITH",
     "PARTITION",
     "OFFSET",
+    "SQL_CALC_FOUND_ROWS",
 ];
 const AGGREGATES: &str = "COUNT SUM MIN MAX AVG GROUP_CONCAT BIT_AND BIT_OR BIT_XOR STD STDDEV STDDEV_POP STDDEV_SAMP VAR_POP \
-    VAR_SAMP VARIANCE JSON_ARRAYAGG JSON_OBJECTAGG ANY_VALUE DISTINCT DISTINCTROW SQL_CALC_FOUND_ROWS";
+    VAR_SAMP VARIANCE JSON_ARRAYAGG JSON_OBJECTAGG ANY_VALUE DISTINCT DISTINCTROW";
 
 /// Reads the text of one statement.
 pub fn locks(sql: &[u8], mode: SqlMode) -> Locks {

@@ -72,6 +72,11 @@ impl MySql {
         Ok(Self { name, user, options, mariadb, catalogue, grants, primary })
     }
 
+    /// Is it MariaDB?
+    pub fn is_mariadb(&self) -> bool {
+        self.mariadb
+    }
+
     /// What a connection asks to learn on which server it is.
     pub fn identity(&self) -> &'static str {
         server::question(self.mariadb)

@@ -81,6 +81,10 @@ impl Session {
             }
             Ran::Failed(error) => self.failed(error, alone).await,
             Ran::Done { ok, payload, questions, image } => {
+                // To MySQL rows that were updated are found.
+                if plan.write.verb == Verb::Update && !self.mysql.is_mariadb() {
+                    self.found = Some(self.matched(&ok).cast_signed());
+                }
                 let marks = self.marks(&plan, &settings, &ok, questions, image);
                 if !alone {
                     self.status = ok.status;
@@ -214,6 +218,14 @@ impl Session {
         }
     }
 
+    /// How many rows an UPDATE found.
+    fn matched(&self, ok: &OkPacket) -> u64 {
+        match self.backside.capabilities & COUNTS_FOUND {
+            0 => ok.matched().unwrap_or(ok.affected),
+            _ => ok.affected,
+        }
+    }
+
     /// What it wrote.
     fn marks(
         &self,
@@ -237,11 +249,7 @@ impl Session {
                 None => whole(),
             };
         }
-        let found_rows = self.backside.capabilities & COUNTS_FOUND != 0;
-        let written = match plan.write.verb {
-            Verb::Update if !found_rows => ok.matched().unwrap_or(ok.affected),
-            _ => ok.affected,
-        };
+        let written = if plan.write.verb == Verb::Update { self.matched(ok) } else { ok.affected };
         let Some(Answer::Rows(rows)) = image else { return whole() };
         if written != rows.len() as u64 || rows.len() > ROWS {
             return if written == 0 { Vec::new() } else { whole() };
