@@ -146,7 +146,12 @@ impl Backside {
     pub async fn restore_multi_statements(&mut self, payload: &[u8]) -> io::Result<()> {
         let text = payload.strip_suffix(b";").unwrap_or(payload);
         let several = payload.first() == Some(&command::QUERY) && text.contains(&b';');
-        if several && !self.multi_statements && self.server_multi != Some(false) {
+        if several { self.give_back_multi_statements().await } else { Ok(()) }
+    }
+
+    /// Turns several statements in one query off again, if we turned them on.
+    pub async fn give_back_multi_statements(&mut self) -> io::Result<()> {
+        if self.server_multi == Some(true) && !self.multi_statements {
             self.packets.write(&packet::frames(&OFF, 0).0).await?;
             self.packets.packet(PACKET_LIMIT).await?;
             self.server_multi = Some(false);

@@ -145,6 +145,7 @@ impl Session {
             return Ok(Err(Failure::misuse(what)));
         }
         self.real_tables.clear();
+        self.touched.clear();
         let account = self.settings().await?.account.clone();
         let server = self.server.clone().unwrap_or_default();
         let backend = &self.resource.backend;

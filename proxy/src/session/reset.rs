@@ -9,6 +9,7 @@ use crate::wire::{auth::Method, capability, command, greeting, packet, scan};
 
 impl Session {
     pub(super) async fn reset(&mut self, command: Command) -> Result<(), End> {
+        self.backside.give_back_multi_statements().await?;
         let relayed = self.relay(command).await?;
         if relayed.outcome.error.is_none() {
             self.forget();
@@ -28,6 +29,7 @@ impl Session {
             return self.fail(&Failure::bare_wire()).await;
         }
         self.method = method;
+        self.backside.give_back_multi_statements().await?;
         self.backside.packets.write(&command.frames).await?;
         let exchange = Exchange {
             client: &mut self.client,

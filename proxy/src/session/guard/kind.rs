@@ -85,6 +85,9 @@ const UNREAD: [&str; 19] = [
     "DESCRIBE", "BEGIN", "IF", "CASE", "LOOP", "WHILE", "FOR", "DECLARE",
 ];
 
+/// What is defined by a text that may hold several statements.
+const ROUTINES: [&str; 5] = ["PROCEDURE", "FUNCTION", "TRIGGER", "EVENT", "PACKAGE"];
+
 /// How much of a look a text needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Look {
@@ -115,6 +118,15 @@ pub(super) fn may_be_several(text: &[u8]) -> bool {
     text.strip_suffix(b";").unwrap_or(text).contains(&b';')
 }
 
+/// Does it define a routine, whose text may hold semicolons?
+pub(super) fn defines_routine(text: &[u8], mode: SqlMode) -> bool {
+    let first = split(text, mode).unwrap_or_default().first().cloned().unwrap_or_default();
+    let text = &text[first];
+    let all = tokens(text, mode).unwrap_or_default();
+    let begins = all.first().is_some_and(|t| t.is_word(text, "CREATE") || t.is_word(text, "ALTER"));
+    begins && ROUTINES.iter().any(|word| all.iter().any(|t| t.is_word(text, word)))
+}
+
 /// Is it one statement with nothing behind it but a semicolon?
 pub(super) fn ends_plainly(text: &[u8], mode: SqlMode) -> bool {
     let parts = split(text, mode).unwrap_or_default();
@@ -135,13 +147,12 @@ pub(super) fn parts(text: &[u8], mode: SqlMode) -> Option<Vec<Range<usize>>> {
         let all = tokens(&text[part.clone()], mode).unwrap_or_default();
         let has = |word| all.iter().any(|t| t.is_word(&text[part.clone()], word));
         let first = all.first().is_some_and(|t| t.kind == TokenKind::Word);
-        let routine = ["PROCEDURE", "FUNCTION", "TRIGGER", "EVENT", "PACKAGE"];
         let compound = ["BEGIN", "IF", "CASE", "LOOP", "WHILE", "REPEAT", "FOR", "DECLARE", "LOAD"];
         let begins = |word| all.first().is_some_and(|t| t.is_word(&text[part.clone()], word));
         let compound = compound.iter().any(|word| begins(word)) && !(begins("BEGIN") && all.len() < 3);
         first
             && !compound
-            && !(["CREATE", "ALTER"].iter().any(|w| begins(w)) && routine.iter().any(|w| has(w)))
+            && !(["CREATE", "ALTER"].iter().any(|w| begins(w)) && ROUTINES.iter().any(|w| has(w)))
     };
     (parts.len() > 1 && apart && plain_end && parts.iter().all(whole)).then_some(parts)
 }
@@ -303,6 +314,9 @@ mod tests {
         let cut = |sql: &str| parts(sql.as_bytes(), SqlMode::default()).map(|p| p.len());
         assert_eq!(cut("UPDATE t SET v = ';'; SELECT 1;"), Some(2));
         assert_eq!(cut("BEGIN; UPDATE t SET v = 1; COMMIT"), Some(3));
+        let defines = |sql: &str| defines_routine(sql.as_bytes(), SqlMode::default());
+        assert!(defines("CREATE TRIGGER a BEFORE INSERT ON t FOR EACH ROW BEGIN SET NEW.v = 1; END"));
+        assert!(!defines("CREATE TABLE a (b INT); UPDATE t SET v = 1; -- end"));
         for sql in [
             "UPDATE t SET v = 1;",
             "UPDATE t SET v = 1;; SELECT 1",

@@ -90,6 +90,9 @@ impl Session {
             if let Some(parts) = kind::parts(text, mode) {
                 return self.several(text, parts, command).await;
             }
+            if kind::defines_routine(text, mode) {
+                return self.guard_one(Kind::Commits { chain: false }, text, command, None).await;
+            }
             if !kind::ends_plainly(text, mode) {
                 return self.guard_one(Kind::Unread, text, command, None).await;
             }
@@ -163,6 +166,11 @@ impl Session {
                 false => Ok(Some(command)),
             };
         };
+        let open = !self.touched.is_clear() || self.tables_locked;
+        if kind::look(&text, open) == Look::None && !locking::may_lock(&text) {
+            self.statements.note_types(&command.payload, attributes);
+            return Ok(Some(command));
+        }
         let payload = command.payload.clone();
         let execution = match command.code() {
             command::STMT_EXECUTE => self.statements.params(&payload, attributes).map(Execution::Prepared),
