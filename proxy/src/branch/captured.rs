@@ -47,7 +47,14 @@ pub enum Change {
     /// Rows were inserted, and have been read since.
     Resolved(usize, Vec<Captured>),
     /// A row was read and locked, and not changed.
-    Locked(usize, Canonical),
+    Locked {
+        /// The table.
+        table: usize,
+        /// Its key.
+        key: Canonical,
+        /// Others may do the same.
+        shared: bool,
+    },
     /// A row as it was left, or how it was when it was deleted; what it was before is read when the branch is settled.
     Left {
         /// The table.
@@ -105,7 +112,7 @@ impl Branch {
     /// Rows changed so far, each as often as it was changed.
     pub fn rows(&self) -> usize {
         let count = |c: &Change| match c {
-            Change::Updated(..) | Change::Deleted(..) | Change::Left { .. } | Change::Locked(..) => 1,
+            Change::Updated(..) | Change::Deleted(..) | Change::Left { .. } | Change::Locked { .. } => 1,
             Change::Moved(..) => 2,
             Change::Inserted(_, keys) => keys.len(),
             Change::Resolved(_, rows) => rows.len(),
@@ -165,7 +172,7 @@ impl Branch {
             | Change::Deleted(..)
             | Change::Moved(..)
             | Change::Left { .. }
-            | Change::Locked(..)
+            | Change::Locked { .. }
             | Change::Resolved(..) => None,
         };
         self.changes.iter().enumerate().filter_map(unread).collect()

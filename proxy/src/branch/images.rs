@@ -58,7 +58,7 @@ pub async fn after_images(
                 want(*table, to);
             }
             Change::Resolved(table, rows) => rows.iter().for_each(|row| want(*table, row)),
-            Change::Inserted(..) | Change::Left { .. } | Change::Locked(..) => {}
+            Change::Inserted(..) | Change::Left { .. } | Change::Locked { .. } => {}
         }
     }
     let mut after = fresh;

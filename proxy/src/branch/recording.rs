@@ -36,7 +36,7 @@ pub fn record(branch: &Branch, after: &AfterImages) -> Result<UndoRecord, Settle
                     building.add(*table, row, None, true)?;
                 }
             }
-            Change::Locked(..) => {}
+            Change::Locked { .. } => {}
             Change::Inserted(..) | Change::Left { .. } => {
                 return Err(SettleError::Malformed("inserted rows were not read"));
             }

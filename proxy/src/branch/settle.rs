@@ -189,11 +189,11 @@ impl<L: Local> Settler<'_, L> {
         let early = self.local.keys_are_known(branch);
         let read = if early { None } else { Some(self.local.images(branch).await?) };
         let nothing = AfterImages::new();
-        let keys = keys(branch, read.as_ref().unwrap_or(&nothing));
+        let locks = Locks::of(branch, read.as_ref().unwrap_or(&nothing));
         failpoint::reach("proxy.before_register").await;
         *registered = true;
         let tables = branch.tables.clone();
-        let register = self.coordinator.register(self.request(branch.id, keys));
+        let register = self.coordinator.register(self.request(branch.id, locks));
         let same = self.backend.changed(&tables);
         let images = async {
             match read {
@@ -208,13 +208,13 @@ impl<L: Local> Settler<'_, L> {
         record(branch, &after?)
     }
 
-    fn request(&self, branch: BranchId, keys: Vec<LockKey>) -> Register {
+    fn request(&self, branch: BranchId, locks: Locks) -> Register {
         Register {
             xid: self.xid,
             branch,
             resource: self.backend.name().to_owned(),
-            keys,
-            shared: Vec::new(),
+            keys: locks.alone.into_iter().collect(),
+            shared: locks.shared.into_iter().collect(),
             wait: self.lock_wait,
             session: self.session,
         }
@@ -307,11 +307,31 @@ fn refused(error: CallError, registered: &mut bool) -> SettleError {
 
 /// The keys of rows that statements told of, for a local transaction that takes none.
 pub fn lock_keys(branch: &Branch) -> Vec<LockKey> {
-    keys(branch, &AfterImages::new())
+    Locks::of(branch, &AfterImages::new()).alone.into_iter().collect()
 }
 
 /// The locks: keys of rows, and values of unique keys before and after.
-fn keys(branch: &Branch, after: &AfterImages) -> Vec<LockKey> {
+#[derive(Default)]
+struct Locks {
+    alone: BTreeSet<LockKey>,
+    /// Those that others may hold too.
+    shared: BTreeSet<LockKey>,
+}
+
+impl Locks {
+    fn of(branch: &Branch, after: &AfterImages) -> Self {
+        let mut locks = Self { alone: written(branch, after), ..Self::default() };
+        for change in &branch.changes {
+            if let Change::Locked { table, key, shared } = change {
+                let to = if *shared { &mut locks.shared } else { &mut locks.alone };
+                to.insert(lock_key(&branch.tables[*table].name, key));
+            }
+        }
+        locks
+    }
+}
+
+fn written(branch: &Branch, after: &AfterImages) -> BTreeSet<LockKey> {
     let mut keys = BTreeSet::new();
     let mut add = |table: usize, row: &Captured| {
         let name = branch.tables[table].name.clone();
@@ -330,17 +350,13 @@ fn keys(branch: &Branch, after: &AfterImages) -> Vec<LockKey> {
                 add(*table, from);
                 add(*table, to);
             }
-            Change::Locked(..) => {}
+            Change::Locked { .. } => {}
             Change::Resolved(table, rows) => rows.iter().for_each(|row| add(*table, row)),
             Change::Inserted(..) => {}
         }
     }
     after.iter().for_each(|((table, _), row)| add(*table, row));
-    keys.extend(branch.changes.iter().filter_map(|change| match change {
-        Change::Locked(table, key) => Some(lock_key(&branch.tables[*table].name, key)),
-        _ => None,
-    }));
-    keys.into_iter().collect()
+    keys
 }
 
 /// The lock of a key of this table.

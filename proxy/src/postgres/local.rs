@@ -228,7 +228,7 @@ fn left(branch: &Branch) -> impl Iterator<Item = Left<'_>> {
         Change::Updated(..)
         | Change::Deleted(..)
         | Change::Moved(..)
-        | Change::Locked(..)
+        | Change::Locked { .. }
         | Change::Inserted(..)
         | Change::Resolved(..) => None,
     })

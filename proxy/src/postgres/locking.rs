@@ -1,5 +1,5 @@
-//! Reads that lock rows. Inside a global transaction they take the global locks too, FOR UPDATE at least; outside they see to
-//! it that nobody holds them. Rows are given to the client only then: what it reads under a lock is never undone later.
+//! Reads that lock rows. Inside a global transaction they take the global locks too, FOR SHARE those that others may share;
+//! outside they see to it that nobody holds them. Rows are given to the client only then: what it reads under a lock is never undone later.
 
 use super::{Failure, Session, guard::keys_of, pipeline::Seen};
 use crate::{
@@ -58,12 +58,13 @@ impl Session {
                 }
             }
         }
-        if bound && locking.exclusive {
+        let shared = !locking.exclusive;
+        if bound {
             self.few_enough(taken.len())?;
             let branch = self.branch.get_or_insert_with(|| Branch::new(crate::ids::branch()));
             for (entry, row) in taken {
                 let at = branch.table(&entry);
-                branch.changes.push(Change::Locked(at, row.key));
+                branch.changes.push(Change::Locked { table: at, key: row.key, shared });
             }
             if !self.block && tables.is_empty() {
                 // They are registered, and waited for, before anything is given to the client.
@@ -71,21 +72,24 @@ impl Session {
             }
         }
         let wait = if locking.waits { self.lock_wait() } else { Duration::ZERO };
-        self.await_free(keys.into_iter().collect(), tables.into_iter().collect(), wait).await
+        let keys = keys.into_iter().collect();
+        let (keys, shared) = if shared { (Vec::new(), keys) } else { (keys, Vec::new()) };
+        self.await_free(keys, shared, tables.into_iter().collect(), wait).await
     }
 
     async fn await_free(
         &self,
         keys: Vec<LockKey>,
+        shared: Vec<LockKey>,
         tables: Vec<String>,
         wait: Duration,
     ) -> Result<(), Failure> {
-        if keys.is_empty() && tables.is_empty() {
+        if keys.is_empty() && shared.is_empty() && tables.is_empty() {
             return Ok(());
         }
         let xid = self.membership.xid();
         let resource = self.resource.backend.name().to_owned();
-        let (shared, session) = (Vec::new(), self.number);
+        let session = self.number;
         let check = Check { xid, resource, keys, shared, tables, everything: false, wait, session };
         self.resource.coordinator.check(check).await.map_err(|error| match xid {
             Some(xid) => Failure::call(xid, &error),

@@ -1,5 +1,5 @@
-//! Reads that lock rows. Inside a global transaction FOR UPDATE takes their global locks too; all others see to it that nobody
-//! holds them. Rows are given to the client only then: what it reads under a lock is never undone later.
+//! Reads that lock rows. Inside a global transaction they take their global locks too, FOR SHARE those that others may share;
+//! outside they see to it that nobody holds them. Rows are given to the client only then: what it reads under a lock is never undone later.
 //!
 //! The keys are asked for first, under the same locks; what the read then returns is counted.
 
@@ -97,7 +97,7 @@ impl Session {
                 return Ok(Some(command));
             }
         };
-        if let Err(failure) = self.await_free(wanted(&taken), read.patience(self.resource.lock_wait)).await {
+        if let Err(failure) = self.await_free(wanted(&read, &taken), read.patience(self.lock_wait())).await {
             self.roll_back_locally().await?;
             self.touched.clear();
             return self.fail(&failure).await.map(|()| None);
@@ -166,7 +166,7 @@ impl Session {
             // None of their rows can be locked; but somebody may hold what was locked before.
             let mut wanted = Wanted::default();
             wanted.reach(reach);
-            return match self.await_free(wanted, self.resource.lock_wait).await {
+            return match self.await_free(wanted, self.lock_wait()).await {
                 Ok(()) => self.relay(command).await.map(drop),
                 Err(failure) => self.fail(&failure).await,
             };
@@ -192,18 +192,18 @@ impl Session {
         let most = self.resource.max_rows;
         let so_far = self.branch.as_ref().map_or(0, Branch::rows);
         let outcome = match taken.whole.is_empty() && so_far + taken.rows.len() <= most {
-            true => self.await_free(wanted(&taken), read.patience(self.resource.lock_wait)).await,
+            true => self.await_free(wanted(&read, &taken), read.patience(self.lock_wait())).await,
             false => Err(Failure::too_large(&format!("the read would lock over {most} rows (max_rows)"))),
         };
         if let Err(failure) = outcome {
             return self.stop_read(failure, alone).await;
         }
-        if read.locking.exclusive {
+        // Where nothing can be written there is no branch: its undo record could not be.
+        let kept = if self.status & IN_TRANS_READONLY == 0 { taken.rows.as_slice() } else { &[] };
+        for (entry, row) in kept {
             let branch = self.branch.get_or_insert_with(|| Branch::new(crate::ids::branch()));
-            for (entry, row) in &taken.rows {
-                let at = branch.table(entry);
-                branch.changes.push(Change::Locked(at, row.key.clone()));
-            }
+            let (table, key, shared) = (branch.table(entry), row.key.clone(), !read.locking.exclusive);
+            branch.changes.push(Change::Locked { table, key, shared });
         }
         if alone {
             self.client.hold();
@@ -412,7 +412,9 @@ impl Read<'_> {
     }
 }
 
-fn wanted(taken: &Taken) -> Wanted {
+fn wanted(read: &Read<'_>, taken: &Taken) -> Wanted {
     let keys = taken.rows.iter().map(|(entry, row)| lock_key(&entry.name, &row.key)).collect();
-    Wanted { keys, tables: taken.whole.clone(), everything: false }
+    let mut wanted = Wanted { tables: taken.whole.clone(), ..Wanted::default() };
+    *(if read.locking.exclusive { &mut wanted.keys } else { &mut wanted.shared }) = keys;
+    wanted
 }

@@ -84,6 +84,49 @@ async fn a_global_transaction_holds_what_it_has_read_for_update() {
 }
 
 #[tokio::test]
+async fn what_is_read_for_share_is_held_together_and_changed_by_nobody() {
+    let done = <(u16, String)>::default();
+    for kind in Kind::ALL {
+        let room = room("read_shares", TABLES).await;
+        for read in [
+            "SELECT * FROM t WHERE id = 1 LOCK IN SHARE MODE",
+            "BEGIN | SELECT v FROM t WHERE id = 1 LOCK IN SHARE MODE | COMMIT",
+        ] {
+            let (mut one, mut two) = (inside(&room, kind, read).await, inside(&room, kind, read).await);
+            // Readers outside may share it too.
+            let mut other = room.app(kind).await;
+            assert_eq!(error_of(&mut other, read).await, done, "{kind:?}: {read}");
+            let mut writer = inside(&room, kind, "SELECT 1").await;
+            for writes in [&mut other, &mut writer, &mut two] {
+                let (code, message) = error_of(writes, "UPDATE t SET v = 11 WHERE id = 1").await;
+                assert_eq!(code, 1205, "{kind:?}: {read}: {message}");
+            }
+            assert_eq!(sql::commit(&mut one).await.unwrap(), "committed");
+            let (code, message) = error_of(&mut other, "UPDATE t SET v = 11 WHERE id = 1").await;
+            assert_eq!(code, 1205, "{kind:?}: {read}: {message}");
+            // The last who holds it may change it, and nobody can share it then.
+            assert_eq!(
+                error_of(&mut two, "UPDATE t SET v = 12 WHERE id = 1").await,
+                done,
+                "{kind:?}: {read}"
+            );
+            assert_eq!(error_of(&mut writer, read).await.0, 1205, "{kind:?}: {read}");
+            writer.query_drop("ROLLBACK").await.unwrap();
+            assert_eq!(sql::rollback(&mut two).await.unwrap(), "rolled_back");
+            let seen =
+                sql::one(&mut writer, "SELECT v FROM t WHERE id = 1 LOCK IN SHARE MODE").await.unwrap();
+            assert_eq!(seen.as_deref(), Some("10"), "{kind:?}: {read}");
+            assert_eq!(sql::commit(&mut writer).await.unwrap(), "committed");
+            // What writes nothing is only told apart.
+            let read_only =
+                "START TRANSACTION READ ONLY | SELECT v FROM t WHERE id = 1 LOCK IN SHARE MODE | COMMIT";
+            let mut reader = inside(&room, kind, read_only).await;
+            assert_eq!(sql::commit(&mut reader).await.unwrap(), "committed");
+        }
+    }
+}
+
+#[tokio::test]
 async fn what_is_returned_is_never_undone() {
     for kind in Kind::ALL {
         let room = room("read_restored", TABLES).await;

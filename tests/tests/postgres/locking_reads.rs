@@ -59,6 +59,46 @@ async fn a_global_transaction_holds_what_it_has_read_for_update() {
 }
 
 #[tokio::test]
+async fn what_is_read_for_share_is_held_together_and_changed_by_nobody() {
+    for kind in Kind::POSTGRES {
+        let room = room(kind, "read_shares", TABLE).await;
+        for read in [
+            "SELECT * FROM t WHERE id = 1 FOR SHARE",
+            "BEGIN; SELECT c.id, t.* FROM c JOIN t ON t.id = c.t_id FOR KEY SHARE OF t; COMMIT",
+        ] {
+            let (mut one, mut two) = (inside(&room, read).await, inside(&room, read).await);
+            // Readers outside may share it too.
+            let mut other = room.raw(true).await.unwrap();
+            assert_eq!(
+                error_of(&mut other, "SELECT v FROM t WHERE id = 1 FOR SHARE").await,
+                Default::default(),
+                "{kind:?}: {read}"
+            );
+            let mut writer = inside(&room, "SELECT 1").await;
+            for writes in [&mut other, &mut writer, &mut two] {
+                let (state, message) = error_of(writes, "UPDATE t SET v = 11 WHERE id = 1").await;
+                assert_eq!(state, "55P03", "{kind:?}: {read}: {message}");
+            }
+            assert_eq!(one.one("SELECT atone_commit()").await.unwrap(), "committed");
+            let (state, message) = error_of(&mut other, "UPDATE t SET v = 11 WHERE id = 1").await;
+            assert_eq!(state, "55P03", "{kind:?}: {read}: {message}");
+            // The last who holds it may change it, and nobody can share it then.
+            let update = error_of(&mut two, "UPDATE t SET v = 12 WHERE id = 1").await;
+            assert_eq!(update, Default::default(), "{kind:?}: {read}");
+            let (state, _) = error_of(&mut writer, "SELECT v FROM t WHERE id = 1 FOR SHARE").await;
+            assert_eq!(state, "55P03", "{kind:?}: {read}");
+            assert_eq!(two.one("SELECT atone_rollback()").await.unwrap(), "rolled_back");
+            assert_eq!(
+                writer.one("SELECT v FROM t WHERE id = 1 FOR SHARE").await.unwrap(),
+                "10",
+                "{kind:?}: {read}"
+            );
+            assert_eq!(writer.one("SELECT atone_commit()").await.unwrap(), "committed");
+        }
+    }
+}
+
+#[tokio::test]
 async fn what_is_returned_is_never_undone() {
     for kind in Kind::POSTGRES {
         let room = room(kind, "read_restored", TABLE).await;

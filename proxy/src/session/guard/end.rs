@@ -26,6 +26,8 @@ const COMMIT_NAME: u8 = 3;
 #[derive(Debug, Default)]
 pub(in crate::session) struct Wanted {
     pub keys: BTreeSet<LockKey>,
+    /// Others may share these.
+    pub shared: BTreeSet<LockKey>,
     pub tables: BTreeSet<String>,
     pub everything: bool,
 }
@@ -44,7 +46,7 @@ impl Wanted {
     }
 
     fn is_empty(&self) -> bool {
-        self.keys.is_empty() && self.tables.is_empty() && !self.everything
+        self.keys.is_empty() && self.shared.is_empty() && self.tables.is_empty() && !self.everything
     }
 }
 
@@ -68,14 +70,15 @@ impl Session {
         if wanted.is_empty() {
             return Ok(());
         }
-        if wanted.keys.len() > CHECK_LIMIT {
-            wanted.tables.extend(std::mem::take(&mut wanted.keys).into_iter().map(|key| key.table));
+        if wanted.keys.len() + wanted.shared.len() > CHECK_LIMIT {
+            let keys = std::mem::take(&mut wanted.keys).into_iter().chain(std::mem::take(&mut wanted.shared));
+            wanted.tables.extend(keys.map(|key| key.table));
         }
         let check = Check {
             xid: self.membership.xid(),
             resource: self.resource.backend.name().to_owned(),
             keys: wanted.keys.into_iter().collect(),
-            shared: Vec::new(),
+            shared: wanted.shared.into_iter().collect(),
             tables: wanted.tables.into_iter().collect(),
             everything: wanted.everything,
             wait,
