@@ -144,6 +144,9 @@ impl Backside {
 
     /// Before a command of the client's: what holds several statements, or may, must find them allowed or not as it wants.
     pub async fn restore_multi_statements(&mut self, payload: &[u8]) -> io::Result<()> {
+        if self.multi_statements || self.server_multi != Some(true) {
+            return Ok(());
+        }
         let text = payload.strip_suffix(b";").unwrap_or(payload);
         let several = payload.first() == Some(&command::QUERY) && text.contains(&b';');
         if several { self.give_back_multi_statements().await } else { Ok(()) }

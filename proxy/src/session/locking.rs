@@ -168,7 +168,7 @@ impl Session {
             wanted.reach(reach);
             return match self.await_free(wanted, self.lock_wait()).await {
                 Ok(()) => self.relay(command).await.map(drop),
-                Err(failure) => self.fail(&failure).await,
+                Err(failure) => self.stop_read(failure, alone).await,
             };
         }
         let taken = match self.take(&read, alone).await? {

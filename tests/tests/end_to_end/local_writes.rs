@@ -16,6 +16,10 @@ CREATE TABLE u (id INT PRIMARY KEY, name VARCHAR(20) UNIQUE, v INT);
 INSERT INTO u VALUES (1, 'one', 0), (2, 'two', 0);
 CREATE TABLE a (id INT AUTO_INCREMENT PRIMARY KEY, name VARCHAR(20) UNIQUE, v INT);
 INSERT INTO a VALUES (1, 'one', 0), (2, 'two', 0);
+CREATE TABLE n (id INT AUTO_INCREMENT PRIMARY KEY, v INT);
+INSERT INTO n VALUES (1, 0), (2, 0);
+CREATE TABLE z (id INT ZEROFILL AUTO_INCREMENT PRIMARY KEY, v INT);
+INSERT INTO z VALUES (1, 0), (2, 0);
 CREATE TABLE p (id INT PRIMARY KEY);
 INSERT INTO p VALUES (1), (2);
 CREATE TABLE k (id INT PRIMARY KEY, p_id INT, v INT, FOREIGN KEY (p_id) REFERENCES p (id) ON DELETE CASCADE);
@@ -116,6 +120,8 @@ async fn nobody_writes_over_a_locked_row() {
         (held, "UPDATE t SET v = 7 ORDER BY id LIMIT 1", "UPDATE u SET v = 7 ORDER BY id LIMIT 1"),
         ("INSERT INTO t VALUES (7, 7)", "UPDATE t SET v = 0 WHERE id = 7", "INSERT INTO t VALUES (8, 8)"),
         ("DELETE FROM t WHERE id = 2", "INSERT INTO t VALUES (2, 0)", "INSERT INTO t VALUES (9, 9)"),
+        ("DELETE FROM n WHERE id = 1", "INSERT INTO n VALUES (1, 0)", "INSERT INTO n (v) VALUES (0), (1)"),
+        ("DELETE FROM z WHERE id = 1", "INSERT INTO z VALUES (1, 0)", "INSERT INTO z (v) VALUES (0), (1)"),
         ("DELETE FROM t WHERE id = 2", "INSERT INTO t VALUES (1 + 1, 0)", "INSERT INTO t VALUES (1 + 8, 9)"),
         (
             "DELETE FROM u WHERE id = 1",

@@ -1,6 +1,6 @@
 //! Keys: their canonical form for locks, and the literals that find a row by what an INSERT wrote.
 
-use super::{ColumnKind, Key, Row, Table, column::is_number};
+use super::{ColumnKind, Key, Row, Storage, Table, column::is_number};
 use crate::{
     analyze::Unsupported,
     sql::{hex, quoted},
@@ -85,6 +85,20 @@ fn canonical<'w>(
         shown.push('…');
     }
     complete.then(|| Canonical { index: key.name.clone(), bytes, shown })
+}
+
+/// The canonical key of a row whose only key is a number that the server gives where none is given: what was written is
+/// what is stored, unless the server warned. None where that is not sure.
+pub fn key_of_number(table: &Table, digits: &str) -> Option<Canonical> {
+    let [part] = table.key.parts.as_slice() else { return None };
+    let column = &table.columns[part.column];
+    let integer = table.auto_increment == Some(part.column) && column.kind == ColumnKind::Number;
+    let plain = !digits.is_empty()
+        && digits.bytes().all(|b| b.is_ascii_digit())
+        && (digits == "0" || !digits.starts_with('0'));
+    let alone = table.uniques.is_empty() && table.storage(part.column) == Storage::Plain;
+    let row = Row(table.columns.iter().map(|_| Some(digits.as_bytes().to_vec())).collect());
+    if integer && plain && alone { canonical(table, &table.key, &row, &mut std::iter::empty()) } else { None }
 }
 
 fn show(kind: &ColumnKind, value: &[u8]) -> String {

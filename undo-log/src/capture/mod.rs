@@ -11,7 +11,7 @@ pub(crate) use query::where_key;
 mod table;
 
 pub use column::ColumnKind;
-pub use key::{Canonical, KeyValue, key_literal};
+pub use key::{Canonical, KeyValue, key_literal, key_of_number};
 pub use moves::{Computed, KeyChange, NewPart};
 pub use query::{
     computed, decode, generated_keys, image_of_inserts, image_of_rows, image_of_write, keys_of, keys_of_read,

@@ -229,7 +229,7 @@ fn filled(literal: &str, storage: Storage) -> String {
             literal.to_owned()
         }
         Storage::Filled(n) => format!("CAST({literal} AS BINARY({n}))"),
-        Storage::Plain | Storage::Year => literal.to_owned(),
+        Storage::Plain | Storage::Year | Storage::Padded => literal.to_owned(),
     }
 }
 

@@ -47,6 +47,8 @@ pub enum Storage {
     Filled(u32),
     /// YEAR: `'0'` is stored as 2000, 0 as 0000.
     Year,
+    /// ZEROFILL: read with zeros in front.
+    Padded,
 }
 
 /// A unique key.

@@ -234,6 +234,7 @@ fn stored(data_type: &str, full_type: &str) -> Storage {
     match width {
         Some(width) => Storage::Filled(width),
         None if data_type.eq_ignore_ascii_case("year") => Storage::Year,
+        None if full_type.contains("zerofill") => Storage::Padded,
         None => Storage::Plain,
     }
 }

@@ -110,6 +110,8 @@ impl Session {
         let mut wanted = Wanted::default();
         wanted.reach(reach);
         if let Err(failure) = self.await_free(wanted, self.lock_wait()).await {
+            self.roll_back_locally().await?;
+            self.touched.clear();
             return self.fail(&failure).await;
         }
         self.relay_free(command).await.map(drop)

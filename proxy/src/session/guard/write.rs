@@ -6,7 +6,7 @@ use super::{
     touched::{Mark, Touched, described},
 };
 use crate::{
-    branch::{self, NoPlan, Plan, Planner, Statement},
+    branch::{self, NoPlan, Plan, Planner, Statement, lock_key},
     session::{
         Answer, Command, Echo, End, ServerError, Session, Settings, echo::NO_ROWS, keys::told_keys,
         write::Execution,
@@ -244,7 +244,13 @@ impl Session {
             if branch::mixes(&keys) || ok.affected != keys.len() as u64 {
                 return whole();
             }
-            return match branch::numbered(keys, (0..).map(number)) {
+            let keys = branch::numbered(keys, (0..).map(number));
+            let told = keys.as_ref().filter(|_| ok.warnings == 0).and_then(|keys| {
+                let one = |key: &Vec<String>| capture::key_of_number(table, key.first()?);
+                keys.iter().map(|key| Some(lock_key(&plan.entry.name, &one(key)?))).collect::<Option<_>>()
+            });
+            return match keys {
+                Some(_) if told.is_some() => vec![Mark::Keys(told.unwrap_or_default())],
                 Some(keys) => vec![Mark::Inserted(plan.entry.clone(), keys)],
                 None => whole(),
             };
