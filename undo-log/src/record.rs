@@ -1,6 +1,6 @@
 //! The undo record: what a branch changed, row by row, in a stored form that outlives versions of this program.
 //!
-//! Form: a version byte (1, or 2 when rows moved to other keys), a flag byte (1 = LZ4), the body's length, its CRC-32, the body. Numbers are
+//! Form: a version byte (1, 2 when rows moved to other keys, or 3 when a column has labels), a flag byte (1 = LZ4), the body's length, its CRC-32, the body. Numbers are
 //! little-endian; lengths and counts are 32 bit. Decoding is total: any bytes give a record or an error.
 
 mod codec;
@@ -63,7 +63,7 @@ pub struct Change {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DecodeError {
     /// Written by a newer version of this program.
-    #[error("undo record of version {0}; this program reads versions 1 and 2 only")]
+    #[error("undo record of version {0}; this program reads versions 1 to 3 only")]
     Version(u8),
     /// Changed since it was written.
     #[error("undo record is damaged: {0}")]
@@ -84,9 +84,12 @@ impl Shape {
     /// What is different in the table as it is now, if anything matters.
     pub fn difference(&self, now: &Table) -> Option<String> {
         let shape = Self::of(now);
-        if shape.columns != self.columns {
-            let missing = self.columns.iter().find(|c| !shape.columns.contains(c));
-            let added = shape.columns.iter().find(|c| !self.columns.contains(c));
+        let same =
+            |then: &Column, now: &Column| then.name == now.name && then.kind.means_the_same_as(&now.kind);
+        let all_same = || self.columns.iter().zip(&shape.columns).all(|(then, now)| same(then, now));
+        if self.columns.len() != shape.columns.len() || !all_same() {
+            let missing = self.columns.iter().find(|then| !shape.columns.iter().any(|now| same(then, now)));
+            let added = shape.columns.iter().find(|now| !self.columns.iter().any(|then| same(then, now)));
             return Some(match (missing, added) {
                 (Some(c), _) => format!("column {} was changed or dropped", c.name),
                 (None, Some(c)) => format!("column {} was added", c.name),

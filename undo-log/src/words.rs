@@ -25,6 +25,10 @@ pub enum Word {
 pub fn word(kind: &ColumnKind, value: &[u8]) -> Word {
     match kind {
         ColumnKind::Number | ColumnKind::Float | ColumnKind::Ordinal => Word::Said(bare(&lossy(value))),
+        ColumnKind::Labels(full_type) => {
+            let labels = labelled(full_type, value).map(|labels| text(&labels));
+            Word::Said(labels.unwrap_or_else(|| bare(&lossy(value))))
+        }
         ColumnKind::Char(charset) | ColumnKind::Text(charset) => match charset.as_str() {
             "utf8mb4" | "utf8mb3" | "utf8" | "ascii" => Word::Said(text(&lossy(value))),
             _ if value.len() > ASKED => Word::Said(bytes(value)),
@@ -46,6 +50,48 @@ pub fn word(kind: &ColumnKind, value: &[u8]) -> Word {
             }
             _ => Word::Printed(name.clone(), true),
         },
+    }
+}
+
+/// The label behind the number of an ENUM, or the labels of a SET.
+fn labelled(full_type: &str, value: &[u8]) -> Option<String> {
+    let number: u64 = std::str::from_utf8(value).ok()?.parse().ok()?;
+    let (word, list) = full_type.split_once('(')?;
+    let labels = labels(list)?;
+    if word.eq_ignore_ascii_case("enum") {
+        // 0 is what was stored for a label that is none.
+        let at = usize::try_from(number).ok()?.checked_sub(1);
+        return at.map_or(Some(String::new()), |at| labels.get(at).cloned());
+    }
+    let is_set = |at: usize| at < 64 && number >> at & 1 == 1;
+    let set: Vec<String> =
+        labels.into_iter().enumerate().filter(|(at, _)| is_set(*at)).map(|l| l.1).collect();
+    Some(set.join(","))
+}
+
+/// `'a','it''s'` as the catalogue writes it.
+fn labels(list: &str) -> Option<Vec<String>> {
+    let mut labels = Vec::new();
+    let mut rest = list.strip_prefix('\'')?.chars().peekable();
+    let mut label = String::new();
+    loop {
+        match rest.next()? {
+            '\'' if rest.next_if_eq(&'\'').is_some() => label.push('\''),
+            '\'' => {
+                labels.push(std::mem::take(&mut label));
+                match rest.next()? {
+                    ',' => rest.next_if_eq(&'\'')?,
+                    _ => return Some(labels),
+                };
+            }
+            '\\' => label.push(match rest.next()? {
+                'n' => '\n',
+                'r' => '\r',
+                '0' => '\0',
+                other => other,
+            }),
+            other => label.push(other),
+        }
     }
 }
 
@@ -102,6 +148,25 @@ mod tests {
         assert_eq!(said(&ColumnKind::Binary, &[1; 100]), format!("x'{}…' (100 bytes)", "01".repeat(60)));
         assert_eq!(said(&ColumnKind::Postgres("pg_catalog.text".into()), b"a"), "'a'");
         assert_eq!(said(&ColumnKind::Json, b"\0[1.5]"), "'[1.5]'");
+    }
+
+    #[test]
+    fn labels_are_told_instead_of_their_numbers() {
+        let said = |full_type: &str, value: &str| match word(
+            &ColumnKind::Labels(full_type.into()),
+            value.as_bytes(),
+        ) {
+            Word::Said(said) => said,
+            other => panic!("{other:?}"),
+        };
+        let full_type = "enum('new','it''s \\\\ paid','a,b')";
+        assert_eq!(
+            [said(full_type, "1"), said(full_type, "2"), said(full_type, "3")],
+            ["'new'", "'it's \\ paid'", "'a,b'"]
+        );
+        assert_eq!([said(full_type, "0"), said(full_type, "4")], ["''", "4"]);
+        assert_eq!([said("set('a','b','c')", "5"), said("set('a')", "0")], ["'a,c'", "''"]);
+        assert_eq!(said("odd", "5"), "5");
     }
 
     #[test]

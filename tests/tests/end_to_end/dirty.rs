@@ -162,3 +162,60 @@ async fn a_table_that_changed_in_between() {
         }
     }
 }
+
+/// The labels of ENUM and SET stand behind numbers, which mean others when labels were put into another order.
+#[tokio::test]
+async fn labels_in_another_order_are_another_type_and_more_labels_are_not() {
+    const LABELLED: &str = "CREATE TABLE t (id INT PRIMARY KEY, e ENUM('new','it''s \\\\ paid') NOT NULL, s SET('a','b'), v INT);
+INSERT INTO t VALUES (1, 'new', 'a,b', 0), (2, 'it''s \\\\ paid', 'b', 0);
+";
+    let room = room("dirty_labels", LABELLED).await;
+    let api = room.world.api();
+    for kind in Kind::ALL {
+        for (change, blocks) in [
+            ("ALTER TABLE t MODIFY e ENUM('it''s \\\\ paid','new') NOT NULL", true),
+            ("ALTER TABLE t MODIFY s SET('b','a')", true),
+            (
+                "ALTER TABLE t MODIFY e ENUM('new','it''s \\\\ paid','sent') NOT NULL, MODIFY s SET('a','b','c')",
+                false,
+            ),
+        ] {
+            for write in ["DELETE FROM t", "UPDATE t SET v = 1"] {
+                room.prepare(kind, LABELLED).await.unwrap();
+                let before = room.dump(kind).await;
+                let mut app = room.app(kind).await;
+                let xid = sql::begin(&mut app).await.unwrap();
+                app.query_drop(write).await.unwrap();
+                room.direct(kind).await.query_drop(change).await.unwrap();
+                let status = sql::rollback(&mut app).await.unwrap();
+                assert_eq!(
+                    status,
+                    if blocks { "blocked" } else { "rolled_back" },
+                    "{kind:?}: {change}: {write}"
+                );
+                if blocks {
+                    let (_, body) = api.transaction(&xid).unwrap();
+                    let branch = &body["branches"][0];
+                    assert!(branch["reason"].as_str().unwrap().contains("was changed or dropped"), "{body}");
+                    let page =
+                        format!("/v1/transactions/{xid}/branches/{}", branch["branch"].as_str().unwrap());
+                    // They are shown as they were called.
+                    let (_, rows) = api.get(&format!("{page}/rows")).unwrap();
+                    let columns = &rows["rows"][1]["columns"];
+                    assert_eq!(columns[1]["before"], "'it's \\ paid'", "{kind:?}: {rows}");
+                    assert_eq!(rows["rows"][0]["columns"][2]["before"], "'a,b'", "{kind:?}: {rows}");
+                    let keep = serde_json::json!({ "how": "keep-current", "by": "anna", "reason": "a test" });
+                    assert_eq!(api.post(&format!("{page}/resolve"), &keep).unwrap().0, 200);
+                } else {
+                    let now = room.dump(kind).await;
+                    assert_eq!(
+                        now.replace(",sent", ""),
+                        before.replace(",sent", ""),
+                        "{kind:?}: {change}: {write}"
+                    );
+                }
+                room.calm(&xid).await;
+            }
+        }
+    }
+}

@@ -5,3 +5,4 @@
 
 mod bank;
 mod deaths;
+mod resolved;

@@ -12,7 +12,7 @@ pub enum ColumnKind {
     Number,
     /// FLOAT and DOUBLE: the shortest digits that name the double.
     Float,
-    /// BIT, ENUM, SET: the number behind it.
+    /// BIT: the number behind it. ENUM and SET too, in records of before their labels were kept.
     Ordinal,
     /// CHAR: bytes in the column's character set, without the padding.
     Char(String),
@@ -31,18 +31,22 @@ pub enum ColumnKind {
     Geometry,
     /// UUID, INET4, INET6: canonical text.
     Name,
+    /// ENUM, SET: the number behind it. The type as the catalogue writes it, labels and all, says what numbers mean.
+    Labels(String),
     /// Any type of PostgreSQL, by its qualified and quoted name: its binary form.
     Postgres(String),
 }
 
 impl ColumnKind {
-    /// From the catalogue's `DATA_TYPE` and `CHARACTER_SET_NAME`; None for a type that is not known to be exact.
-    pub fn of(data_type: &str, charset: Option<&str>) -> Option<Self> {
+    /// From the catalogue's `DATA_TYPE`, `CHARACTER_SET_NAME` and `COLUMN_TYPE`; None for a type that is not known to be
+    /// exact.
+    pub fn of(data_type: &str, charset: Option<&str>, full_type: &str) -> Option<Self> {
         let charset = || charset.map(str::to_owned);
         Some(match data_type.to_ascii_lowercase().as_str() {
             "tinyint" | "smallint" | "mediumint" | "int" | "bigint" | "decimal" | "year" => Self::Number,
             "float" | "double" => Self::Float,
-            "bit" | "enum" | "set" => Self::Ordinal,
+            "bit" => Self::Ordinal,
+            "enum" | "set" => Self::Labels(full_type.to_owned()),
             "char" => Self::Char(charset()?),
             "varchar" | "tinytext" | "text" | "mediumtext" | "longtext" => Self::Text(charset()?),
             "binary" | "varbinary" | "tinyblob" | "blob" | "mediumblob" | "longblob" => Self::Binary,
@@ -67,7 +71,7 @@ impl ColumnKind {
             Self::Number | Self::Temporal | Self::Text(_) => format!("CAST({c} AS BINARY)"),
             // A product, because a sum would turn -0 into 0.
             Self::Float => format!("CAST({c} * 1e0 AS BINARY)"),
-            Self::Ordinal => format!("CAST(CAST({c} AS UNSIGNED) AS BINARY)"),
+            Self::Ordinal | Self::Labels(_) => format!("CAST(CAST({c} AS UNSIGNED) AS BINARY)"),
             Self::Char(_) => format!("CAST(TRIM(TRAILING ' ' FROM {c}) AS BINARY)"),
             Self::Timestamp => format!("CAST(UNIX_TIMESTAMP({c}) AS BINARY)"),
             Self::Json => {
@@ -92,7 +96,12 @@ impl ColumnKind {
             }
             Self::Text(charset) => format!("CAST(CONVERT((\n{expression}\n) USING {charset}) AS BINARY)"),
             Self::Name => format!("CAST(CAST((\n{expression}\n) AS CHAR CHARACTER SET utf8mb4) AS BINARY)"),
-            Self::Ordinal | Self::Timestamp | Self::Json | Self::Geometry | Self::Postgres(_) => return None,
+            Self::Ordinal
+            | Self::Labels(_)
+            | Self::Timestamp
+            | Self::Json
+            | Self::Geometry
+            | Self::Postgres(_) => return None,
         })
     }
 
@@ -101,7 +110,9 @@ impl ColumnKind {
     pub fn literal(&self, value: &[u8]) -> Option<String> {
         let ascii = || std::str::from_utf8(value).ok();
         match self {
-            Self::Number | Self::Ordinal => ascii().filter(|t| is_number(t)).map(str::to_owned),
+            Self::Number | Self::Ordinal | Self::Labels(_) => {
+                ascii().filter(|t| is_number(t)).map(str::to_owned)
+            }
             Self::Float => {
                 let text = ascii().filter(|t| is_number(t))?;
                 // With an exponent it is a double from the start, and keeps the sign of a zero.
@@ -127,6 +138,19 @@ impl ColumnKind {
         *self != Self::Json || value.first() != Some(&0)
     }
 
+    /// Does a value mean the same in a column of that kind? One of a record is asked about the column as it is now.
+    pub(crate) fn means_the_same_as(&self, now: &Self) -> bool {
+        match (self, now) {
+            (Self::Ordinal, Self::Labels(_)) => true,
+            // More labels at the end do no harm.
+            (Self::Labels(then), Self::Labels(now)) => {
+                let more = then.strip_suffix(')').and_then(|then| now.strip_prefix(then));
+                more.is_some_and(|more| more.starts_with([',', ')']))
+            }
+            (then, now) => then == now,
+        }
+    }
+
     /// A code for stored forms. Codes are never reused.
     pub(crate) fn code(&self) -> (u8, &str) {
         match self {
@@ -142,6 +166,7 @@ impl ColumnKind {
             Self::Geometry => (10, ""),
             Self::Name => (11, ""),
             Self::Postgres(name) => (12, name),
+            Self::Labels(full_type) => (13, full_type),
         }
     }
 
@@ -159,6 +184,7 @@ impl ColumnKind {
             10 => Self::Geometry,
             11 => Self::Name,
             12 => Self::Postgres(charset),
+            13 => Self::Labels(charset),
             _ => return None,
         })
     }
@@ -179,6 +205,20 @@ pub(super) fn is_number(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn labels_mean_the_same_while_none_is_changed() {
+        let labels = |text: &str| ColumnKind::Labels(text.to_owned());
+        let then = labels("enum('a','b')");
+        assert!(then.means_the_same_as(&then) && ColumnKind::Ordinal.means_the_same_as(&then));
+        assert!(then.means_the_same_as(&labels("enum('a','b','c')")));
+        for now in ["enum('b','a')", "enum('a')", "set('a','b')", "enum('a','b''c')"] {
+            assert!(!then.means_the_same_as(&labels(now)), "{now}");
+        }
+        assert!(
+            !then.means_the_same_as(&ColumnKind::Ordinal) && !then.means_the_same_as(&ColumnKind::Number)
+        );
+    }
 
     #[test]
     fn literals_refuse_what_the_server_never_gave() {

@@ -74,7 +74,9 @@ fn canonical<'w>(
         };
         // -0 and 0 are one key.
         let compared = if *kind == ColumnKind::Float && compared == b"-0" { b"0" } else { compared };
-        bytes.push(kind.code().0);
+        // Labels are compared by their numbers, as before these were told apart from others.
+        let code = if let ColumnKind::Labels(_) = kind { ColumnKind::Ordinal.code() } else { kind.code() };
+        bytes.push(code.0);
         bytes.extend((compared.len() as u32).to_be_bytes());
         bytes.extend(compared);
         shown.push(show(kind, value));
@@ -103,9 +105,11 @@ pub fn key_of_number(table: &Table, digits: &str) -> Option<Canonical> {
 
 fn show(kind: &ColumnKind, value: &[u8]) -> String {
     match kind {
-        ColumnKind::Number | ColumnKind::Float | ColumnKind::Ordinal | ColumnKind::Timestamp => {
-            String::from_utf8_lossy(value).into_owned()
-        }
+        ColumnKind::Number
+        | ColumnKind::Float
+        | ColumnKind::Ordinal
+        | ColumnKind::Labels(_)
+        | ColumnKind::Timestamp => String::from_utf8_lossy(value).into_owned(),
         ColumnKind::Binary | ColumnKind::Geometry | ColumnKind::Postgres(_) => {
             hex(&value[..value.len().min(SHOWN_LIMIT)])
         }
@@ -137,13 +141,14 @@ pub enum KeyValue {
 /// convert in ways we do not follow is unsupported; a wrong guess would anyway find too few rows, never wrong ones.
 pub fn key_literal(column: &str, kind: &ColumnKind, value: &KeyValue) -> Result<String, Unsupported> {
     use ColumnKind::{
-        Binary, Char, Float, Geometry, Json, Name, Number, Ordinal, Postgres, Temporal, Text, Timestamp,
+        Binary, Char, Float, Geometry, Json, Labels, Name, Number, Ordinal, Postgres, Temporal, Text,
+        Timestamp,
     };
     let digits = |text: &str| is_number(text).then(|| text.to_owned());
     let literal = match (kind, value) {
         (Number | Float, KeyValue::Number(text)) => digits(text),
         (Number | Float, KeyValue::String { text, .. }) => text.as_deref().and_then(digits),
-        (Ordinal, KeyValue::Number(text)) => Some(text.clone()),
+        (Ordinal | Labels(_), KeyValue::Number(text)) => Some(text.clone()),
         // Only digits that are stored as they are written.
         (Char(_) | Text(_), KeyValue::Number(text)) => {
             let plain = text.bytes().all(|b| b.is_ascii_digit()) && (text == "0" || !text.starts_with('0'));
@@ -158,7 +163,7 @@ pub fn key_literal(column: &str, kind: &ColumnKind, value: &KeyValue) -> Result<
             Some(text) if !text.ends_with(' ') => literal.clone(),
             _ => format!("TRIM(TRAILING ' ' FROM {literal})"),
         }),
-        (Text(_) | Binary | Temporal | Name | Ordinal, KeyValue::String { literal, .. }) => {
+        (Text(_) | Binary | Temporal | Name | Ordinal | Labels(_), KeyValue::String { literal, .. }) => {
             Some(literal.clone())
         }
         (Temporal | Name, KeyValue::Number(_)) | (Timestamp | Json | Geometry | Postgres(_), _) => None,

@@ -1,11 +1,13 @@
-//! Bytes of an undo record. Versions 1 and 2 for ever mean what is written here. Version 2 adds to each change where
-//! the row moved; a record without moves is still written in version 1, which older programs read.
+//! Bytes of an undo record. Versions 1 to 3 for ever mean what is written here. Version 2 adds to each change where
+//! the row moved; a record without moves is still written in version 1, which older programs read. Version 3 is version 2
+//! with columns that have labels, which these do not know.
 
 use super::{Change, DecodeError, Shape, Touched, UndoRecord};
 use crate::capture::{Column, ColumnKind, Row};
 
 const PLACES: u8 = 1;
 const MOVES: u8 = 2;
+const LABELS: u8 = 3;
 const PLAIN: u8 = 0;
 const LZ4: u8 = 1;
 const HEADER: usize = 1 + 1 + 4 + 4;
@@ -15,7 +17,8 @@ const COMPRESS_FROM: usize = 512;
 const BODY_LIMIT: usize = 1 << 30;
 
 pub(super) fn encode(record: &UndoRecord) -> Vec<u8> {
-    let moves = record.changes.iter().any(|c| c.moved_to.is_some());
+    let version = version(record);
+    let moves = version >= MOVES;
     let mut body = Writer(Vec::new());
     body.list(&record.tables, |w, shape| {
         w.text(&shape.schema);
@@ -49,17 +52,26 @@ pub(super) fn encode(record: &UndoRecord) -> Vec<u8> {
         Some(packed) if packed.len() < body.len() => (LZ4, packed),
         _ => (PLAIN, &body),
     };
-    let mut bytes = vec![if moves { MOVES } else { PLACES }, flag];
+    let mut bytes = vec![version, flag];
     bytes.extend((body.len() as u32).to_le_bytes());
     bytes.extend(crc32fast::hash(&body).to_le_bytes());
     bytes.extend(stored);
     bytes
 }
 
+/// The lowest that can say it.
+fn version(record: &UndoRecord) -> u8 {
+    let mut columns = record.tables.iter().flat_map(|shape| &shape.columns);
+    if columns.any(|column| matches!(column.kind, ColumnKind::Labels(_))) {
+        return LABELS;
+    }
+    if record.changes.iter().any(|c| c.moved_to.is_some()) { MOVES } else { PLACES }
+}
+
 pub(super) fn decode(bytes: &[u8]) -> Result<UndoRecord, DecodeError> {
     let damaged = DecodeError::Damaged;
     let version = *bytes.first().ok_or(damaged("it is empty"))?;
-    if !matches!(version, PLACES | MOVES) {
+    if !matches!(version, PLACES | MOVES | LABELS) {
         return Err(DecodeError::Version(version));
     }
     let header = bytes.get(..HEADER).ok_or(damaged("it is too short"))?;
@@ -78,7 +90,7 @@ pub(super) fn decode(bytes: &[u8]) -> Result<UndoRecord, DecodeError> {
     if body.len() != length || crc32fast::hash(&body) != checksum {
         return Err(damaged("its checksum is wrong"));
     }
-    let record = Reader(&body).record(version == MOVES).ok_or(damaged("its parts do not fit"))?;
+    let record = Reader(&body).record(version >= MOVES).ok_or(damaged("its parts do not fit"))?;
     consistent(&record).then_some(record).ok_or(damaged("its parts contradict one another"))
 }
 

@@ -12,6 +12,7 @@ fn kind() -> impl Strategy<Value = ColumnKind> {
         Just(ColumnKind::Timestamp),
         "[a-z0-9]{3,8}".prop_map(ColumnKind::Text),
         "[a-z0-9]{3,8}".prop_map(ColumnKind::Char),
+        "[a-z0-9]{3,8}".prop_map(ColumnKind::Labels),
     ]
 }
 
@@ -110,8 +111,8 @@ fn the_golden_sample_of_version_1_is_still_read() {
 #[test]
 fn another_version_is_named() {
     let mut bytes = golden().encode();
-    bytes[0] = 3;
-    assert_eq!(UndoRecord::decode(&bytes), Err(DecodeError::Version(3)));
+    bytes[0] = 4;
+    assert_eq!(UndoRecord::decode(&bytes), Err(DecodeError::Version(4)));
 }
 
 /// Stored in databases since version 2, for records with moves; this constant never changes either.
@@ -138,6 +139,23 @@ fn the_golden_sample_of_version_2_is_still_read() {
     let text: String = golden_move().encode().iter().map(|b| format!("{b:02x}")).collect();
     assert_eq!(text, GOLDEN_V2);
     assert_eq!(UndoRecord::decode(&golden_move().encode()), Ok(golden_move()));
+}
+
+/// Stored in databases since version 3, for tables with ENUM or SET columns; this constant never changes either.
+const GOLDEN_V3: &str = "03008d0000007763ddd4010000000400000073686f70040000006974656d020000000200000069640100000000040000006e6f74650d11000000656e756d28276e6577272c276f6c64272901000000000000000100000000000000010000000100000037020000006b370100000037010200000001010000003701030000006e6577010000000000000001020000000101000000370000";
+
+/// A column of row 7 has labels.
+fn golden_labels() -> UndoRecord {
+    let mut record = golden();
+    record.tables[0].columns[1].kind = ColumnKind::Labels("enum('new','old')".into());
+    record
+}
+
+#[test]
+fn the_golden_sample_of_version_3_is_still_read() {
+    let text: String = golden_labels().encode().iter().map(|b| format!("{b:02x}")).collect();
+    assert_eq!(text, GOLDEN_V3);
+    assert_eq!(UndoRecord::decode(&golden_labels().encode()), Ok(golden_labels()));
 }
 
 #[test]

@@ -175,7 +175,7 @@ fn describe(
     for (column, data_type, charset, extra, is_nullable, default, full_type) in
         rows.iter().filter(|r| !generated(&r.3))
     {
-        let kind = ColumnKind::of(data_type, charset.as_deref()).ok_or_else(|| {
+        let kind = ColumnKind::of(data_type, charset.as_deref(), full_type).ok_or_else(|| {
             format!("its column {column} has type {data_type}, which is not captured exactly")
         })?;
         if extra.to_lowercase().contains("auto_increment") {
