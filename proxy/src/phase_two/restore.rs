@@ -230,5 +230,10 @@ pub(super) async fn rows_of(
     for row in rows {
         current[row] = found.remove(&record.rows[row].canonical);
     }
+    // One that was found by a key of the record and bears another: it must not be taken for gone.
+    if !found.is_empty() {
+        let why = "keys compare otherwise than they did, as with another collation";
+        return Ok(Err(format!("table {} is not as it was: {why}", entry.name)));
+    }
     Ok(Ok(()))
 }

@@ -219,3 +219,43 @@ INSERT INTO t VALUES (1, 'new', 'a,b', 0), (2, 'it''s \\\\ paid', 'b', 0);
         }
     }
 }
+
+/// A row is known by how its key compares. When the key's collation is another one, it must not be taken for gone.
+#[tokio::test]
+async fn a_key_that_compares_otherwise_now_is_no_missing_row() {
+    const KEYED: &str =
+        "CREATE TABLE t (id VARCHAR(20) CHARACTER SET utf8mb4 COLLATE utf8mb4_general_ci PRIMARY KEY, v INT);
+INSERT INTO t VALUES ('One', 1);
+";
+    let room = room("dirty_collation", KEYED).await;
+    let api = room.world.api();
+    for kind in Kind::ALL {
+        for write in [
+            "INSERT INTO t VALUES ('Two', 2)",
+            "UPDATE t SET v = 9 WHERE id = 'one'",
+            "UPDATE t SET id = 'Zwei' WHERE id = 'one'",
+        ] {
+            room.prepare(kind, KEYED).await.unwrap();
+            let before = room.dump(kind).await;
+            let mut app = room.app(kind).await;
+            let xid = sql::begin(&mut app).await.unwrap();
+            app.query_drop(write).await.unwrap();
+            let mut stranger = room.direct(kind).await;
+            let change = |collation: &str| {
+                format!("ALTER TABLE t MODIFY id VARCHAR(20) CHARACTER SET utf8mb4 COLLATE {collation}")
+            };
+            stranger.query_drop(change("utf8mb4_bin")).await.unwrap();
+            assert_eq!(sql::rollback(&mut app).await.unwrap(), "blocked", "{kind:?}: {write}");
+            let (_, body) = api.transaction(&xid).unwrap();
+            let branch = &body["branches"][0];
+            assert!(branch["reason"].as_str().unwrap().contains("compare"), "{kind:?}: {write}: {body}");
+            let page = format!("/v1/transactions/{xid}/branches/{}/rows", branch["branch"].as_str().unwrap());
+            let (_, rows) = api.get(&page).unwrap();
+            assert!(rows["trouble"].as_str().unwrap().contains("compare"), "{kind:?}: {write}: {rows}");
+            stranger.query_drop(change("utf8mb4_general_ci")).await.unwrap();
+            assert_eq!(api.rollback(&xid).unwrap().1["status"], "rolled_back", "{kind:?}: {write}");
+            assert_eq!(room.dump(kind).await, before, "{kind:?}: {write}");
+            room.calm(&xid).await;
+        }
+    }
+}
