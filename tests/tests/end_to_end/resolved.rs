@@ -294,3 +294,44 @@ async fn other_branches_are_undone_as_ever() {
         assert!(way != "--restore" || room.dump(Kind::MySql).await == before_here);
     }
 }
+
+#[tokio::test]
+async fn many_and_wide_rows_are_told_up_to_a_limit() {
+    let columns: Vec<String> = (0..50).map(|n| format!("c{n} VARCHAR(200)")).collect();
+    let values = vec!["REPEAT('y', 200)"; 50].join(", ");
+    let tables = format!(
+        "CREATE TABLE many (id INT PRIMARY KEY, v INT);
+INSERT INTO many WITH RECURSIVE n AS (SELECT 1 AS id UNION ALL SELECT id + 1 FROM n WHERE id < 900) SELECT id, 0 FROM n;
+INSERT INTO many SELECT id + 1000, 0 FROM many;
+CREATE TABLE wide (id INT PRIMARY KEY, {});
+INSERT INTO wide SELECT id, {values} FROM many WHERE id <= 200;
+",
+        columns.join(", ")
+    );
+    let room = room("resolved_many", &tables).await;
+    for kind in Kind::ALL {
+        let before = room.dump(kind).await;
+        let writes = ["UPDATE many SET v = 1"];
+        let (xid, b) = blocked(&room, kind, &writes, &["UPDATE many SET v = 2"]).await;
+        for (query, told) in [("", 20), ("?limit=1", 1), ("?limit=10000", 1000)] {
+            let page = rows(&room, &xid, &b, query);
+            assert_eq!(page["rows"].as_array().unwrap().len(), told, "{kind:?}: {query}");
+            assert_eq!((&page["in_the_way"], &page["more"]), (&json!(1800), &json!(1800 - told)), "{kind:?}");
+        }
+        assert_eq!(resolve(&room, &xid, &b, "--restore").0, 0, "{kind:?}");
+
+        let writes = ["UPDATE wide SET c0 = 'a'"];
+        let (xid, b) = blocked(&room, kind, &writes, &["UPDATE wide SET c0 = 'b'"]).await;
+        let page = rows(&room, &xid, &b, "?limit=1000");
+        let told = page["rows"].as_array().unwrap().len() as u64;
+        assert!(
+            (10..150).contains(&told) && page["more"] == 200 - told,
+            "{kind:?}: {told}, {}",
+            page["more"]
+        );
+        assert!(page.to_string().len() < 4 << 20, "{kind:?}: {}", page.to_string().len());
+        assert_eq!(resolve(&room, &xid, &b, "--restore").0, 0, "{kind:?}");
+        assert_eq!(room.dump(kind).await, before, "{kind:?}");
+        room.calm(&xid).await;
+    }
+}
