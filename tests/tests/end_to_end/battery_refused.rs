@@ -144,6 +144,8 @@ pub const BINARY_BY_MYSQL: Refused = &[("warnings", &["E w"]), ("transactions", 
 /// Of local transactions.
 pub const TRANSACTIONS: Refused = &[
     ("status flags", &["Q nonsense"]),
+    // The other session is told of the global lock.
+    ("a lock that is not free", &["Q SELECT v FROM t WHERE id = 1 FOR UPDATE"]),
     ("implicit commits", &["Q CREATE TABLE m (a INT)", "Q LOCK TABLES t READ", "Q UNLOCK TABLES"]),
     ("locked tables", &["Q LOCK TABLES t WRITE, c READ", "Q UNLOCK TABLES"]),
     (
@@ -170,9 +172,6 @@ pub const UNLIKE: &[(&str, &str)] = &[
     ("last ids", "E l"),
     // What is refused leaves no warnings.
     ("loose mode", "Q SHOW WARNINGS LIMIT 9"),
-    // Of a statement that stood alone, only SHOW WARNINGS and ROW_COUNT() are kept beyond our COMMIT.
-    ("loose mode", "Q SELECT @@warning_count"),
-    ("loose mode", "Q SHOW COUNT(*) WARNINGS"),
     // Servers tell of a change of the local transaction's state once, and tell us.
     ("tracked", "Q DELETE FROM c"),
     ("a deadlock", "ping"),
