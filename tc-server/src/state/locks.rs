@@ -25,6 +25,7 @@ enum Holders {
     /// In halves: a whole one would be aligned so that ten million locks took 80 MB more.
     Alone([u64; 2]),
     /// Boxed, since there are many locks and few of these.
+    #[allow(clippy::box_collection)] // It is about the size of the others.
     Shared(Box<BTreeSet<Xid>>),
 }
 
