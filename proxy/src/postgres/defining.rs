@@ -2,7 +2,7 @@
 //! find its rows there. They are run, and at their commit, while the database holds their table locks, the coordinator is
 //! asked whether a global transaction holds a row of these tables; nobody can come to hold one meanwhile.
 
-use super::{Session, guard::counts, local::Ending, pipeline::Ask};
+use super::{Session, first_words::counts, local::Ending, pipeline::Ask};
 use crate::branch::{Branch, SettleError};
 use atone_undo_log::postgres::tokens;
 

@@ -12,6 +12,7 @@ mod counters;
 mod counting;
 mod defining;
 mod failure;
+mod first_words;
 mod guard;
 mod local;
 mod locking;
@@ -258,7 +259,7 @@ impl Session {
                     return Ok(true);
                 }
                 self.statements.note(tag, body);
-                if tag != b'B' && guard::changes_names(body) {
+                if tag != b'B' && first_words::changes_names(body) {
                     self.targets.forget();
                 }
                 self.defines |= tag != b'B' && statements::may_define(body);

@@ -139,7 +139,7 @@ impl Session {
         if message.tag == b'Q' {
             self.statements.note(message.tag, message.body());
             self.defines |= super::statements::may_define(message.body());
-            if super::guard::changes_names(message.body()) {
+            if super::first_words::changes_names(message.body()) {
                 self.targets.forget();
             }
         }

@@ -1,6 +1,6 @@
 //! Prepared statements and portals, as the client named them.
 
-use super::guard::may_write;
+use super::first_words::may_write;
 use crate::wire::{
     postgres::{Bind, Parse},
     scan::{first_word, mentions_atone},

@@ -5,8 +5,8 @@
 //! client's COMMIT stands.
 
 use super::{
-    End, Failure, IDLE, OPEN, Session, failure, guard, pipeline::Ask, rolling_back, statements::Prepared,
-    write::Asked,
+    End, Failure, IDLE, OPEN, Session, failure, first_words, pipeline::Ask, rolling_back,
+    statements::Prepared, write::Asked,
 };
 use crate::wire::postgres::{
     Bind, Parse, build,
@@ -385,7 +385,9 @@ impl Session {
             }
             Class::Counted(how) => return self.counted(how, frame).await,
             Class::Unsupported(_)
-                if self.guarding() && self.guard_is_up() && guard::prepares_transaction(&prepared.text) =>
+                if self.guarding()
+                    && self.guard_is_up()
+                    && first_words::prepares_transaction(&prepared.text) =>
             {
                 return self.commit(frame, false).await;
             }
