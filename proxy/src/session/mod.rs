@@ -14,6 +14,7 @@ mod guard;
 mod keys;
 mod local;
 mod locking;
+mod passing;
 mod relay;
 mod reset;
 mod settings;
@@ -37,7 +38,6 @@ use bytes::Bytes;
 use echo::Echo;
 use failure::Failure;
 use guard::{Large, Touched};
-use relay::Relayed;
 use statements::Statements;
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -431,65 +431,6 @@ impl Session {
     fn lock_wait(&self) -> Duration {
         self.lock_wait.unwrap_or(self.resource.lock_wait)
     }
-
-    /// Passes a command on and its reply back.
-    async fn relay(&mut self, command: Command) -> Result<Relayed, End> {
-        let relayed = relay::relay(&mut self.client, &mut self.backside, &command).await?;
-        if let Some(status) = relayed.outcome.status {
-            self.status = status;
-            self.doubt = None;
-        }
-        if let Some(code) = relayed.outcome.error {
-            self.check_local_transaction(code).await?;
-        }
-        Ok(relayed)
-    }
-
-    /// After an error: some (a deadlock, a lock wait with innodb_rollback_on_timeout, a full lock table) roll back the
-    /// whole local transaction, and the next write would then commit by itself, unprotected. ERR packets carry no
-    /// status; the answer to a ping does, and leaves the diagnostics alone.
-    async fn check_local_transaction(&mut self, code: u16) -> Result<(), End> {
-        if self.status & capability::IN_TRANS == 0 {
-            return Ok(());
-        }
-        if self.membership.binding.is_none() {
-            // Asked for when it matters.
-            self.doubt = self.resource.guards.then_some(code);
-            return Ok(());
-        }
-        self.ask_status(code).await
-    }
-
-    /// Is the local transaction still open?
-    async fn ask_status(&mut self, code: u16) -> Result<(), End> {
-        let ping = packet::frames(&[command::PING], 0).0;
-        let Answer::Ok(ok, _) = self.backside.run_raw(&ping).await? else {
-            return Err(End::Done);
-        };
-        if ok.status & capability::IN_TRANS == 0 {
-            self.branch = None;
-            self.touched.clear();
-            if self.membership.binding.is_some() {
-                self.dead = Some(Failure::dead(&format!("the database did it with error {code}")));
-            }
-        }
-        self.status = ok.status;
-        Ok(())
-    }
-
-    /// A command too large to hold, outside a global transaction.
-    async fn relay_large(&mut self, length: usize) -> Result<(), End> {
-        // What it does to the session is not looked for: the worst is assumed.
-        self.note_effect(scan::Effect::Everything);
-        self.prepared_in_text.clear();
-        self.statements.forget_types();
-        let relayed = relay::relay_large(&mut self.client, &mut self.backside, length).await?;
-        if let Some(status) = relayed.outcome.status {
-            self.status = status;
-        }
-        Ok(())
-    }
-
     /// Does a prepared statement mean what it would mean if it were prepared now?
     fn reads_as_prepared(&self, payload: &[u8]) -> bool {
         let then = self.statements.reading(payload);

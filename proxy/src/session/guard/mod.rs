@@ -59,7 +59,8 @@ impl Session {
         self.tracked |= text.windows(TRACKING.len()).any(|w| w.eq_ignore_ascii_case(TRACKING));
         let open = !self.touched.is_clear() || self.tables_locked;
         let look = kind::look(text, open);
-        if let (true, Some(code)) = (look != Look::None, self.doubt.take()) {
+        let concerns = look != Look::None || locking::may_lock(text);
+        if let Some(code) = self.doubt.take_if(|_| concerns) {
             self.ask_status(code).await?;
         }
         if self.status & IN_TRANS == 0 && self.status & AUTOCOMMIT != 0 {

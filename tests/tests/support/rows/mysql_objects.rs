@@ -58,6 +58,11 @@ pub fn sections() -> Vec<Section> {
             vec![
                 row("SELECT", "SELECT * FROM kv JOIN other USING (v)"),
                 row("SELECT … FOR UPDATE", "SELECT * FROM kv FOR UPDATE"),
+                row("SELECT … FOR UPDATE of a join", "SELECT * FROM kv JOIN other USING (v) WHERE kv.id > 1 FOR UPDATE"),
+                row("SELECT … FOR UPDATE with LIMIT", "SELECT id, v FROM kv ORDER BY id LIMIT 1 FOR UPDATE"),
+                row("SELECT … FOR UPDATE of a subquery", "SELECT * FROM (SELECT * FROM kv) x FOR UPDATE"),
+                row("SELECT … FOR UPDATE with GROUP BY", "SELECT v FROM kv GROUP BY v FOR UPDATE"),
+                row("SELECT … FOR UPDATE through a view", "SELECT * FROM seen FOR UPDATE").on("CREATE SQL SECURITY INVOKER VIEW seen AS SELECT id, v FROM other"),
                 row("SELECT … LOCK IN SHARE MODE", "SELECT * FROM kv LOCK IN SHARE MODE"),
                 row("WITH RECURSIVE", "WITH RECURSIVE r (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM r WHERE n < 5) SELECT * FROM r"),
                 row("window", "SELECT v, ROW_NUMBER() OVER w FROM kv WINDOW w AS (ORDER BY v)"),
