@@ -32,6 +32,7 @@ CREATE TRIGGER noted AFTER UPDATE ON f FOR EACH ROW UPDATE log SET n = n + 1 WHE
 CREATE VIEW tv AS SELECT id, v FROM t;
 CREATE PROCEDURE bump(at INT) BEGIN UPDATE t SET v = v + 1 WHERE id = at; END;
 CREATE FUNCTION bumped(at INT) RETURNS INT DETERMINISTIC BEGIN UPDATE t SET v = v + 1 WHERE id = at; RETURN at; END;
+CREATE VIEW wv AS SELECT bumped(id) AS b FROM f;
 CREATE TABLE m (id INT PRIMARY KEY, v INT) ENGINE=MyISAM;
 INSERT INTO m VALUES (1, 0);
 ";
@@ -85,6 +86,7 @@ async fn nobody_writes_over_a_locked_row() {
         (held, "UPDATE tv SET v = 7 WHERE id = 1", "UPDATE u SET v = 7 WHERE id = 1"),
         (held, "CALL bump(1)", "UPDATE t SET v = 7 WHERE id = 2"),
         (held, "SELECT bumped(1)", "SELECT ABS(1)"),
+        (held, "SELECT * FROM wv", "SELECT * FROM tv"),
         (held, "SET @x = bumped(1)", "SET @x = ABS(1)"),
         (held, "REPLACE INTO t VALUES (1, 1)", "REPLACE INTO u VALUES (1, 'one', 1)"),
         (held, "INSERT INTO t VALUES (1, 1) ON DUPLICATE KEY UPDATE v = 1", "INSERT INTO t VALUES (4, 1)"),

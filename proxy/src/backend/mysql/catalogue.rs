@@ -73,6 +73,12 @@ impl Catalogue {
         self.writers.write().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Were there views that write when they were last asked for? Perhaps, if they never were.
+    pub fn had_writing_views(&self) -> bool {
+        let known = self.writers.read().unwrap_or_else(PoisonError::into_inner);
+        known.as_ref().is_none_or(|known| known.1.has_views())
+    }
+
     pub(super) fn recent_writers(&self) -> Option<Arc<Writers>> {
         let known = self.writers.read().unwrap_or_else(PoisonError::into_inner).clone()?;
         (known.0.elapsed() < FRESH).then_some(known.1)

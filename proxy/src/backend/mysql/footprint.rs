@@ -106,14 +106,26 @@ pub(super) async fn read(conn: &mut Conn, mariadb: bool) -> Result<Footprint, my
         .await?;
     for (schema, name, text) in bodies {
         let text = text.filter(|text| !text.is_empty());
-        let body = text.and_then(|text| names_in(text.as_bytes(), SqlMode::default()));
-        all.bodies.entry(lower(&schema, &name)).or_default().push(body);
+        all.bodies.entry(lower(&schema, &name)).or_default().push(text.and_then(|text| names_of(&text)));
     }
     for ((schema, table), (child_schema, child)) in super::foreign_keys::reaching(conn, mariadb).await? {
         let child = lower(&child_schema, &child);
         all.children.entry(lower(&schema, &table)).or_default().push(child);
     }
     Ok(all)
+}
+
+/// The names in a definition, however the session read it that made it.
+fn names_of(text: &str) -> Option<Names> {
+    let modes = [(false, false), (true, false), (false, true), (true, true)];
+    let modes =
+        modes.map(|(ansi_quotes, no_backslash_escapes)| SqlMode { ansi_quotes, no_backslash_escapes });
+    modes.into_iter().filter_map(|mode| names_in(text.as_bytes(), mode)).reduce(|mut all, more| {
+        all.called.extend(more.called);
+        all.qualifiers.extend(more.qualifiers);
+        all.all.extend(more.all);
+        all
+    })
 }
 
 fn lower(schema: &str, name: &str) -> Named {
@@ -126,6 +138,12 @@ mod tests {
 
     fn names(sql: &str) -> Names {
         names_in(sql.as_bytes(), SqlMode::default()).unwrap()
+    }
+
+    #[test]
+    fn definitions_are_read_as_any_session_may_have_written_them() {
+        let found = names_of("BEGIN UPDATE \"t\" SET v = 'a\\'; UPDATE u SET v = 'b'; END").unwrap();
+        assert!(["t", "u"].iter().all(|name| found.all.contains(&(*name).to_owned())), "{found:?}");
     }
 
     #[test]

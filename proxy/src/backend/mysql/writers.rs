@@ -30,6 +30,16 @@ impl Writers {
         function.or_else(|| names.all.iter().find(|n| view(n))).map(String::as_str)
     }
 
+    /// May it mention such a view, whatever the session's default schema is?
+    pub fn named(&self, names: &Names) -> bool {
+        self.views.iter().any(|(_, view)| names.all.contains(view))
+    }
+
+    /// Is there a view that calls a function?
+    pub fn has_views(&self) -> bool {
+        !self.views.is_empty()
+    }
+
     /// Adds views until none is left that names one added before.
     fn add_views(&mut self, views: &[((String, String), Option<Names>)]) {
         loop {

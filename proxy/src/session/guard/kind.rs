@@ -99,6 +99,11 @@ pub(super) enum Look {
     Full,
 }
 
+/// Does it begin as a read does?
+pub(super) fn is_read(text: &[u8]) -> bool {
+    READS.iter().any(|word| first_word(text).eq_ignore_ascii_case(word))
+}
+
 /// A cheap look. `open`: something was written before, or is known of savepoints or locked tables.
 pub(super) fn look(text: &[u8], open: bool) -> Look {
     let word = first_word(text);
@@ -106,7 +111,7 @@ pub(super) fn look(text: &[u8], open: bool) -> Look {
     if may_be_several(text) {
         return Look::Full;
     }
-    if is(&READS) {
+    if is_read(text) {
         return if text.contains(&b'(') { Look::Calls } else { Look::None };
     }
     let begins = word.eq_ignore_ascii_case(b"BEGIN") && text.len() < 12;

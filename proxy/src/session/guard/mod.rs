@@ -67,6 +67,10 @@ impl Session {
             self.touched.clear();
         }
         self.note_prepared(text);
+        let look = match look {
+            Look::None if kind::is_read(text) && self.mysql.catalogue.had_writing_views() => Look::Calls,
+            look => look,
+        };
         match look {
             Look::None if !locking::may_lock(text) => return Ok(Some(command)),
             Look::None => return self.guarded_read(text, command, execution).await,
@@ -116,9 +120,8 @@ impl Session {
             Kind::Commits { chain } => self.commits(command, chain, None).await?,
             Kind::XaCommits(name) => self.commits(command, false, Some(name)).await?,
             Kind::Lock => {
-                let done = self.commits(command, false, None).await;
+                self.commits(command, false, None).await?;
                 self.tables_locked = self.last_relayed;
-                done?;
             }
             Kind::Unlock => {
                 self.commits(command, true, None).await?;
@@ -223,12 +226,15 @@ impl Session {
     /// Does a read call what may write?
     async fn calls_writers(&mut self, text: &[u8]) -> Result<bool, End> {
         let mode = self.mode_of(text).await?;
-        if !kind::calls(text, mode) {
+        let Some(names) = names_in(text, mode) else { return Ok(true) };
+        if names.called.is_empty() && !self.mysql.catalogue.had_writing_views() {
             return Ok(false);
         }
-        let Some(names) = names_in(text, mode) else { return Ok(true) };
         let Ok(writers) = self.mysql.writers(false).await else { return Ok(true) };
-        // Without a schema: of functions only names are compared.
+        if writers.named(&names) {
+            self.settings().await?;
+        }
+        // Of functions only names are compared.
         let schema = self.settings.as_ref().and_then(|s| s.schema.as_ref()).map(|s| s.to_lowercase());
         Ok(writers.mentioned(&names, schema.as_deref()).is_some())
     }

@@ -5,6 +5,7 @@ use super::{
     end::{Wanted, outside},
     kind,
     touched::{Mark, Touched},
+    write::TOO_LARGE,
 };
 use crate::{
     backend::Reach,
@@ -79,6 +80,10 @@ impl Session {
         end: &Bytes,
         failed: bool,
     ) -> Result<(), End> {
+        if failed && end.get(1..3) == Some(&TOO_LARGE.to_le_bytes()) {
+            self.client.send(end, sequence).await?;
+            return Err(End::Done);
+        }
         let deprecate_eof = self.backside.capabilities & DEPRECATE_EOF != 0;
         let ok = OkPacket::read(end).filter(|_| end.first() == Some(&0));
         let last = OkPacket::read(end).filter(|_| deprecate_eof && end.first() == Some(&0xfe)).or(ok.clone());
@@ -97,7 +102,7 @@ impl Session {
                 }
             }
             // Nothing was said yet, or rows were, which end in an error.
-            Err(failed) if !held.is_empty() => return Ok(self.client.send(&failed, 1).await?),
+            Err(failed) if !held.is_empty() => return self.tell(&failed).await,
             Err(failed) => failed,
         };
         self.client.write(&held).await?;
@@ -154,7 +159,8 @@ impl Session {
         if dynamic || !known {
             return Ok(Reach::Everything);
         }
-        if kind::only_reads(text, settings.mode) && !may_lock(text) {
+        let reads = executes && kind::only_reads(text, settings.mode) && !may_lock(text);
+        if reads && !self.mysql.catalogue.had_writing_views() {
             return Ok(Reach::Tables([].into()));
         }
         let names = names_in(text, settings.mode);

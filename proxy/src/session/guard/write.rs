@@ -27,6 +27,9 @@ use std::sync::Arc;
 /// Rows of one statement whose keys are kept; of more, all of the table is asked for.
 const ROWS: usize = 10_000;
 
+/// A packet that is larger than the server takes.
+pub(super) const TOO_LARGE: u16 = 1153;
+
 /// Errors of a locking read that the statement itself would have met as well: waits, deadlocks, kills, time limits.
 pub(in crate::session) const LOCKED: [u16; 7] = [1205, 1213, 1317, 1969, 3024, 1792, 3572];
 
@@ -279,6 +282,11 @@ impl Session {
 
     /// The statement failed: so does the local transaction that was opened for it.
     pub(in crate::session) async fn failed(&mut self, error: ServerError, alone: bool) -> Result<(), End> {
+        if error.code == TOO_LARGE {
+            // The server has hung up.
+            self.tell(&error.payload).await?;
+            return Err(End::Done);
+        }
         if alone {
             let echo = Echo::keep(&mut self.backside, NO_ROWS, true).await?;
             let deprecate_eof = self.backside.capabilities & DEPRECATE_EOF != 0;
