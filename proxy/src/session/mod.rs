@@ -144,6 +144,9 @@ impl Session {
     /// A session that has been signed in.
     pub fn new(resource: Arc<Resource>, mysql: Arc<MySql>, connected: Connected) -> Self {
         let Connected { client, database, answer, method, status, number } = connected;
+        // With an unknown sql_mode, which no other is like.
+        let schema = answer.schema.as_ref().map(|schema| String::from_utf8_lossy(schema).into_owned());
+        let readings = [(0, (schema.filter(|s| !s.is_empty()), "?".to_owned()))].into();
         let backside = Backside::new(database, answer.capabilities, resource.max_rows, IMAGE_BYTES);
         let membership = Membership::new(resource.coordinator.clone(), resource.bindings.clone());
         Self {
@@ -162,7 +165,7 @@ impl Session {
             dead: None,
             real_tables: BTreeSet::new(),
             reading: 0,
-            readings: BTreeMap::new(),
+            readings,
             tables_locked: false,
             echo: None,
             number,

@@ -16,7 +16,7 @@ use crate::{
         scan::first_word,
     },
 };
-use atone_undo_log::analyze::names_in;
+use atone_undo_log::{analyze::names_in, sql::SqlMode};
 use bytes::Bytes;
 
 impl Session {
@@ -137,6 +137,20 @@ impl Session {
         }
     }
 
+    /// The same while nothing may be asked of the server, by the schema that is known already.
+    async fn reach_unasked(&self, text: &Bytes) -> Reach {
+        let plain = text.is_ascii() && !text.iter().any(|b| matches!(b, b'"' | b'\\'));
+        let verbs = [&b"INSERT"[..], b"UPDATE", b"DELETE", b"REPLACE"];
+        let known = verbs.iter().any(|verb| first_word(text).eq_ignore_ascii_case(verb)) && plain;
+        let reading = self.readings.get(&self.reading).filter(|_| known);
+        let (Some((schema, _)), Some(names)) = (reading, names_in(text, SqlMode::default())) else {
+            return Reach::Everything;
+        };
+        let schema = schema.as_ref().map(|schema| schema.to_lowercase());
+        let footprint = self.mysql.footprint().await;
+        footprint.map_or(Reach::Everything, |footprint| footprint.reach(&names, schema.as_deref()))
+    }
+
     /// What it may write.
     pub(in crate::session) async fn reach_of(
         &mut self,
@@ -145,7 +159,7 @@ impl Session {
     ) -> Result<Reach, End> {
         let settings = match &self.settings {
             Some(known) => known.clone(),
-            None if self.tracked && !self.autocommits() => return Ok(Reach::Everything),
+            None if self.tracked && !self.autocommits() => return Ok(self.reach_unasked(text).await),
             None => self.settings().await?,
         };
         let is_query = command.code() == crate::wire::command::QUERY;
