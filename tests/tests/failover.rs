@@ -171,6 +171,8 @@ async fn an_unrelated_server_behind_the_address_is_refused() {
         // What is outside of global transactions is between the application and whoever is there.
         let mut lost = sql::connect(scene.proxy.port(kind), APP, None).await.unwrap();
         assert_eq!(sql::one(&mut lost, "SELECT 1").await.unwrap().as_deref(), Some("1"));
+        let read = sql::one(&mut lost, "SELECT COUNT(*) > 0 FROM information_schema.tables").await.unwrap();
+        assert_eq!(read.as_deref(), Some("1"), "{kind:?}");
         let refused = sql::error_of(&mut lost, "SELECT atone_begin()").await;
         assert_eq!(refused.0, 1105, "{kind:?}: {refused:?}");
         assert!(refused.1.contains(why), "{refused:?}");
