@@ -212,8 +212,8 @@ mod tests {
         let then = labels("enum('a','b')");
         assert!(then.means_the_same_as(&then) && ColumnKind::Ordinal.means_the_same_as(&then));
         assert!(then.means_the_same_as(&labels("enum('a','b','c')")));
-        for now in ["enum('b','a')", "enum('a')", "set('a','b')", "enum('a','b''c')"] {
-            assert!(!then.means_the_same_as(&labels(now)), "{now}");
+        for changed in ["enum('b','a')", "enum('a')", "set('a','b')", "enum('a','b''c')"] {
+            assert!(!then.means_the_same_as(&labels(changed)), "{changed}");
         }
         assert!(
             !then.means_the_same_as(&ColumnKind::Ordinal) && !then.means_the_same_as(&ColumnKind::Number)

@@ -64,7 +64,7 @@ impl Session {
         };
         let plan = match plan {
             Ok(plan) => plan,
-            // Made in this session, or not there at all.
+            // A temporary table, or none at all.
             Err(NoPlan::NoTable(_)) => return self.relay_free(command).await.map(drop),
             Err(NoPlan::Table(table, why)) if why.starts_with("its engine") => {
                 return self.run_without_transactions(text, &table, command).await;
