@@ -5,9 +5,11 @@
 //! text and prepared. Global work, on MySQL with MariaDB and on two PostgreSQLs: a transaction of one branch and of two, against
 //! the same writes as local transactions and in two phases (XA, PREPARE TRANSACTION). And PostgreSQL's own load generator.
 //! No absolute time is printed, except CPU per transaction of the proxy and the relay. `cargo bench -p atone-tests`; with
-//! `-- --test` everything is run once, short; with `-- mysql`, `-- postgres` or `-- pgbench` only that part.
+//! `-- --test` everything is run once, short; with `-- mysql`, `-- postgres`,
+//! `-- pgbench` or `-- hot` (one row that everybody wants) only that part.
 
 mod cpu;
+mod hot_row;
 mod mysql;
 mod paths;
 mod pgbench;
@@ -54,18 +56,21 @@ fn main() -> ExitCode {
 /// Runs the parts that are asked for, or all.
 async fn measure(args: &[&str]) -> Result<()> {
     let extent = if args.contains(&"--test") { Extent::SHORT } else { Extent::WHOLE };
-    let parts = ["mysql", "postgres", "pgbench"];
+    let parts = ["mysql", "postgres", "pgbench", "hot"];
     let all = !parts.iter().any(|part| args.contains(part));
-    let [mysql, postgres, pgbench] = parts.map(|part| all || args.contains(&part));
+    let [mysql, postgres, pgbench, hot] = parts.map(|part| all || args.contains(&part));
     let mut report = report::Report::default();
     if mysql {
         mysql::measure(extent, &mut report).await?;
     }
-    if postgres || pgbench {
+    if postgres || pgbench || hot {
         let servers = postgres::Servers::start().await?;
+        if hot {
+            hot_row::measure(&servers, extent, &mut report).await?;
+        }
         if postgres {
             postgres::measure(servers, extent, &mut report).await?;
-        } else {
+        } else if pgbench {
             pgbench::measure(&servers.ledger, &servers.proxy, extent, &mut report)?;
         }
     }
