@@ -13,6 +13,7 @@ pub mod failure;
 pub mod install;
 pub mod mysql;
 pub mod postgres;
+pub mod references;
 pub mod servers;
 pub mod sql;
 pub mod wait;

@@ -23,6 +23,8 @@ fn table(name: &str, columns: &[(&str, ColumnKind)], key: &[usize], unique: Opti
         columns: columns.iter().map(|(n, k)| Column { name: (*n).into(), kind: k.clone() }).collect(),
         key: Key { name: "PRIMARY".into(), parts: parts(key) },
         uniques: unique.map(|u| Key { name: "u".into(), parts: parts(&[u]) }).into_iter().collect(),
+        referenced: Vec::new(),
+        parents: Vec::new(),
         auto_increment: None,
         insert_order: columns.iter().map(|(n, _)| (*n).to_owned()).collect(),
         defaults: Vec::new(),

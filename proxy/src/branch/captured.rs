@@ -27,6 +27,8 @@ pub struct Branch {
     pub counted: usize,
     /// PostgreSQL: names under which keys were assigned; each row's old key is told.
     pub moved: BTreeSet<String>,
+    /// Rows that stayed may refer to others than before, or be referred to by another value: only their images tell.
+    pub relinked: bool,
     /// PostgreSQL: a statement may have emptied, dropped or reshaped tables.
     pub takes_tables: bool,
     statements: usize,
@@ -67,6 +69,8 @@ pub enum Change {
         new: bool,
         /// How it was before the statement, or that it was not there; None: not told, or it was deleted.
         old: Option<Option<Captured>>,
+        /// It may have come to refer to others, or to be referred to, or have ceased to.
+        linked: bool,
         /// Rows of one statement have one number.
         statement: usize,
     },
@@ -84,6 +88,7 @@ impl Branch {
             unseen: BTreeSet::new(),
             counted: 0,
             moved: BTreeSet::new(),
+            relinked: false,
             takes_tables: false,
             statements: 0,
             savepoints: Vec::new(),
@@ -134,12 +139,27 @@ impl Branch {
         rows: Vec<(Captured, Option<Option<Captured>>)>,
         gone: bool,
         new: bool,
+        assigned: &[String],
     ) {
+        let description = self.description(table).filter(|table| table.refers_or_is_referred_to());
+        // A new row that may be an old one was not surely made.
+        let surely = gone || new && assigned.is_empty();
+        let fires = self.tables.get(table).is_some_and(|entry| entry.fires);
+        let touched = description.is_some_and(|table| new || fires || table.assigns_references(assigned));
+        let unknown = description.is_some() && touched && !surely;
+        let linked = |row: &Captured, old: &Option<Option<Captured>>| match old {
+            _ if surely => description.is_some(),
+            Some(Some(old)) => old.references != row.references,
+            Some(None) => description.is_some(),
+            None => unknown,
+        };
+        let linked: Vec<bool> = rows.iter().map(|(row, old)| linked(row, old)).collect();
+        self.relinked |= unknown && rows.iter().any(|(_, old)| old.is_none());
         self.bytes += rows.iter().map(|(row, _)| row.row.size()).sum::<usize>();
         self.statements += 1;
         let statement = self.statements;
-        let change = |(row, old)| Change::Left { table, row, gone, new, old, statement };
-        self.changes.extend(rows.into_iter().map(change));
+        let change = |((row, old), linked)| Change::Left { table, row, gone, new, old, linked, statement };
+        self.changes.extend(rows.into_iter().zip(linked).map(change));
     }
 
     /// Rows were inserted, found by these key literals; perhaps they have been read.

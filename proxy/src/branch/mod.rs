@@ -5,6 +5,7 @@
 mod captured;
 mod images;
 mod keys;
+mod locks;
 mod numbers;
 mod plan;
 mod recording;
@@ -12,8 +13,7 @@ mod settle;
 
 pub use captured::{Branch, Change};
 pub use images::{AfterImages, after_images, read_inserts, read_keys};
+pub use locks::{Locks, lock_key};
 pub use numbers::{Key, generated, mixes, numbered, resolve};
 pub use plan::{NoPlan, Plan, Planner, Statement};
-pub use settle::{
-    CHECK_LIMIT, Committing, Local, SettleError, Settlement, Settler, UndoRows, lock_key, lock_keys,
-};
+pub use settle::{CHECK_LIMIT, Committing, Local, SettleError, Settlement, Settler, UndoRows};

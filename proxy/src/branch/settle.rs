@@ -1,24 +1,16 @@
 //! The local commit of a branch, in the order that must hold: after images, Register applied, undo record in the
 //! same local transaction, COMMIT, hint. The first two run side by side where every lock key is known before.
 
-use super::{
-    captured::{Branch, Change},
-    images::AfterImages,
-    recording::record,
-};
+use super::{captured::Branch, images::AfterImages, locks::Locks, recording::record};
 use crate::{
     backend::{Backend, BackendError},
     phase_two::{Probe, resolve},
     session::ServerError,
 };
-use atone_protocol::{BranchId, CallError, Client, LockKey, Register, Xid, failpoint};
-use atone_undo_log::{
-    capture::{Canonical, Captured, Row},
-    record::UndoRecord,
-};
+use atone_protocol::{BranchId, CallError, Client, Register, Xid, failpoint};
+use atone_undo_log::{capture::Row, record::UndoRecord};
 use bytes::Bytes;
 use std::{
-    collections::BTreeSet,
     io,
     time::{Duration, Instant},
 };
@@ -31,8 +23,6 @@ const PART_LIMIT: usize = 4 << 20;
 const PARTS_LIMIT: usize = u16::MAX as usize;
 /// Keys that the coordinator looks at in one check.
 pub const CHECK_LIMIT: usize = 100_000;
-/// Canonical keys longer than this are locked by their hash.
-const KEY_LIMIT: usize = 256;
 
 /// How it went well.
 #[derive(Debug)]
@@ -188,8 +178,7 @@ impl<L: Local> Settler<'_, L> {
     ) -> Result<UndoRecord, SettleError> {
         let early = self.local.keys_are_known(branch);
         let read = if early { None } else { Some(self.local.images(branch).await?) };
-        let nothing = AfterImages::new();
-        let locks = Locks::of(branch, read.as_ref().unwrap_or(&nothing));
+        let locks = Locks::of(branch, read.as_ref());
         failpoint::reach("proxy.before_register").await;
         *registered = true;
         let tables = branch.tables.clone();
@@ -303,68 +292,4 @@ fn unchanged(found: Result<Option<String>, BackendError>) -> Result<(), SettleEr
 fn refused(error: CallError, registered: &mut bool) -> SettleError {
     *registered = matches!(error, CallError::Unavailable(_));
     SettleError::Call(Box::new(error))
-}
-
-/// The keys of rows that statements told of, for a local transaction that takes none.
-pub fn lock_keys(branch: &Branch) -> Vec<LockKey> {
-    Locks::of(branch, &AfterImages::new()).alone.into_iter().collect()
-}
-
-/// The locks: keys of rows, and values of unique keys before and after.
-#[derive(Default)]
-struct Locks {
-    alone: BTreeSet<LockKey>,
-    /// Those that others may hold too.
-    shared: BTreeSet<LockKey>,
-}
-
-impl Locks {
-    fn of(branch: &Branch, after: &AfterImages) -> Self {
-        let mut locks = Self { alone: written(branch, after), ..Self::default() };
-        for change in &branch.changes {
-            if let Change::Locked { table, key, shared } = change {
-                let to = if *shared { &mut locks.shared } else { &mut locks.alone };
-                to.insert(lock_key(&branch.tables[*table].name, key));
-            }
-        }
-        locks
-    }
-}
-
-fn written(branch: &Branch, after: &AfterImages) -> BTreeSet<LockKey> {
-    let mut keys = BTreeSet::new();
-    let mut add = |table: usize, row: &Captured| {
-        let name = branch.tables[table].name.clone();
-        for key in std::iter::once(&row.key).chain(&row.uniques) {
-            keys.insert(lock_key(&name, key));
-        }
-    };
-    for change in &branch.changes {
-        match change {
-            Change::Updated(table, row) | Change::Deleted(table, row) => add(*table, row),
-            Change::Left { table, row, old, .. } => {
-                add(*table, row);
-                old.iter().flatten().for_each(|old| add(*table, old));
-            }
-            Change::Moved(table, from, to) => {
-                add(*table, from);
-                add(*table, to);
-            }
-            Change::Locked { .. } => {}
-            Change::Resolved(table, rows) => rows.iter().for_each(|row| add(*table, row)),
-            Change::Inserted(..) => {}
-        }
-    }
-    after.iter().for_each(|((table, _), row)| add(*table, row));
-    keys
-}
-
-/// The lock of a key of this table.
-pub fn lock_key(table: &str, key: &Canonical) -> LockKey {
-    let mut bytes = key.bytes.clone();
-    if bytes.len() > KEY_LIMIT {
-        use sha2::Digest;
-        bytes = sha2::Sha256::digest(&bytes).to_vec();
-    }
-    LockKey { table: table.to_owned(), index: key.index.clone(), key: bytes, shown: key.shown.clone() }
 }

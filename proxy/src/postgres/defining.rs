@@ -3,7 +3,7 @@
 //! asked whether a global transaction holds a row of these tables; nobody can come to hold one meanwhile.
 
 use super::{Session, first_words::counts, local::Ending, pipeline::Ask};
-use crate::branch::{Branch, SettleError};
+use crate::branch::{Branch, Locks, SettleError};
 use atone_undo_log::postgres::tokens;
 
 /// Tables that nobody else can use until this local transaction ends, whatever has locked them so: cascades, partitions.
@@ -56,7 +56,7 @@ impl Ending<'_> {
         if tables.is_empty() {
             return Ok(());
         }
-        self.ask(Vec::new(), tables, resource.lock_wait).await
+        self.ask(Locks::default(), tables, resource.lock_wait).await
     }
 }
 

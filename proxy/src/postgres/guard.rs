@@ -15,10 +15,10 @@ use super::{
 };
 use crate::{
     backend::Entry,
-    branch::{AfterImages, Branch, Committing, Local, SettleError, lock_keys},
+    branch::{AfterImages, Branch, Committing, Local, Locks, SettleError},
     wire::postgres::Bind,
 };
-use atone_protocol::{CallError, Check, LockKey};
+use atone_protocol::{CallError, Check};
 use atone_undo_log::{
     capture::{Captured, Row},
     postgres::{Class, Counted, Locking, Verb},
@@ -240,7 +240,11 @@ impl Session {
             let branch = self.branch.get_or_insert_with(|| Branch::new(crate::ids::branch()));
             branch.written.insert(meant, entry.name.clone());
             let at = branch.table(&entry);
-            branch.left(at, keys, verb == Verb::Delete, verb == Verb::Insert);
+            branch.left(at, keys, verb == Verb::Delete, verb == Verb::Insert, assigned);
+            if std::mem::take(&mut branch.relinked) {
+                // What its rows referred to before is not told.
+                self.whole_table(meant, &entry);
+            }
         }
         Ok(())
     }
@@ -369,9 +373,10 @@ impl Ending<'_> {
             self.check_tables().await?;
         }
         let tables: Vec<String> = branch.unseen.iter().cloned().collect();
+        let mut after = None;
         let held = match tables.is_empty() {
             true => false,
-            false => match self.ask(Vec::new(), tables.clone(), Duration::ZERO).await {
+            false => match self.ask(Locks::default(), tables.clone(), Duration::ZERO).await {
                 Ok(()) => false,
                 Err(SettleError::Call(error)) if matches!(*error, CallError::Refused(_)) => true,
                 Err(error) => return Err(error),
@@ -379,32 +384,33 @@ impl Ending<'_> {
         };
         if held {
             // Some keys of the tables are locked: are they of rows that were written?
-            match self.search(branch, &mut AfterImages::new()).await {
-                Ok(()) => {}
+            let mut found = AfterImages::new();
+            match self.search(branch, &mut found).await {
+                Ok(()) => after = Some(found),
                 Err(SettleError::Unsearchable(..) | SettleError::TooLarge) => {
                     let wait = self.session.lock_wait();
-                    self.ask(Vec::new(), tables, wait).await?;
+                    self.ask(Locks::default(), tables, wait).await?;
                 }
                 Err(error) => return Err(error),
             }
         }
-        let keys = lock_keys(branch);
-        if keys.is_empty() {
+        let locks = Locks::of(branch, after.as_ref());
+        if locks.is_empty() {
             return Ok(());
         }
         let wait = self.session.lock_wait();
-        self.ask(keys, Vec::new(), wait).await
+        self.ask(locks, Vec::new(), wait).await
     }
 
     pub(super) async fn ask(
         &self,
-        keys: Vec<LockKey>,
+        locks: Locks,
         tables: Vec<String>,
         wait: Duration,
     ) -> Result<(), SettleError> {
         let resource = &self.session.resource;
         let (name, session) = (resource.backend.name().to_owned(), self.session.number);
-        let shared = Vec::new();
+        let (keys, shared) = (locks.alone.into_iter().collect(), locks.shared.into_iter().collect());
         let check =
             Check { xid: None, resource: name, keys, shared, tables, everything: false, wait, session };
         resource.coordinator.check(check).await.map_err(|error| SettleError::Call(Box::new(error)))

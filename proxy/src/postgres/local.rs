@@ -305,7 +305,8 @@ impl Local for Ending<'_> {
     fn keys_are_known(&self, branch: &Branch) -> bool {
         let plain =
             |entry: &Arc<Entry>| !entry.fires && entry.table.as_ref().is_ok_and(|t| t.uniques.is_empty());
-        branch.unseen.is_empty() && branch.moved.is_empty() && branch.tables.iter().all(plain)
+        let told = branch.unseen.is_empty() && branch.moved.is_empty() && !branch.relinked;
+        told && branch.tables.iter().all(plain)
     }
 
     /// What each row was before is read from outside, where the local transaction does not show yet; its row locks keep it

@@ -385,7 +385,7 @@ impl Session {
         self.few_enough(captured.len())?;
         let Some(branch) = self.branch.as_mut() else { return Ok(()) };
         let at = branch.table(&entry);
-        branch.left(at, captured, verb == Verb::Delete, verb == Verb::Insert);
+        branch.left(at, captured, verb == Verb::Delete, verb == Verb::Insert, &assigned);
         for heir in heirs {
             let rows = rows.iter().filter(|row| row.found == heir).count() as u64;
             let table = format!("a table that inherits from {}", entry.name);

@@ -24,6 +24,7 @@ pub(super) struct LocalTransaction<'a> {
 impl Local for LocalTransaction<'_> {
     fn keys_are_known(&self, branch: &Branch) -> bool {
         branch.unread(None).is_empty()
+            && !branch.relinked
             && (0..branch.tables.len()).all(|t| branch.description(t).is_some_and(|t| t.uniques.is_empty()))
     }
 

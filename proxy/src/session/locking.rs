@@ -415,6 +415,9 @@ impl Read<'_> {
 fn wanted(read: &Read<'_>, taken: &Taken) -> Wanted {
     let keys = taken.rows.iter().map(|(entry, row)| lock_key(&entry.name, &row.key)).collect();
     let mut wanted = Wanted { tables: taken.whole.clone(), ..Wanted::default() };
-    *(if read.locking.exclusive { &mut wanted.keys } else { &mut wanted.shared }) = keys;
+    *(match read.locking.exclusive {
+        true => &mut wanted.locks.alone,
+        false => &mut wanted.locks.shared,
+    }) = keys;
     wanted
 }

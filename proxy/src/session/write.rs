@@ -219,9 +219,13 @@ impl Session {
                 branch.inserted(table, keys, there);
             }
             (Verb::Update, Some(moving)) => {
+                branch.relinked |= description.assigns_references(&plan.write.assigned);
                 branch.moved(table, self.moved(description, moving, captured, &computed).await?);
             }
-            (Verb::Update, None) => branch.captured(table, captured, false),
+            (Verb::Update, None) => {
+                branch.relinked |= description.assigns_references(&plan.write.assigned);
+                branch.captured(table, captured, false);
+            }
             (Verb::Delete, _) => branch.captured(table, captured, true),
         }
         Ok(Ran { payload, ok, echo })

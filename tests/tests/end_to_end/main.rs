@@ -23,6 +23,7 @@ mod locking_reads;
 mod operator;
 mod payload;
 mod prepared;
+mod references;
 mod refused;
 mod resolved;
 mod savepoints;

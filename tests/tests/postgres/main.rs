@@ -21,6 +21,7 @@ mod mixed;
 mod names;
 mod prepared;
 mod reads;
+mod references;
 mod refused;
 mod resolved;
 mod savepoints;

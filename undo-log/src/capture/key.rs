@@ -1,6 +1,6 @@
 //! Keys: their canonical form for locks, and the literals that find a row by what an INSERT wrote.
 
-use super::{ColumnKind, Key, Row, Storage, Table, column::is_number};
+use super::{Captured, ColumnKind, Key, Parent, References, Row, Storage, Table, column::is_number};
 use crate::{
     analyze::Unsupported,
     sql::{hex, quoted},
@@ -40,15 +40,19 @@ pub(super) fn weight_expressions_of(table: &Table, qualifier: &str) -> Vec<Strin
     expressions
 }
 
-/// The canonical keys of a row, given the weights in the order of [`weight_expressions`]. A key with a NULL in
+/// A row with its canonical keys, given the weights in the order of [`weight_expressions`]. A key with a NULL in
 /// it has none: NULLs are never equal.
-pub(super) fn canonical_keys(
-    table: &Table,
-    row: &Row,
-    weights: &[Option<Vec<u8>>],
-) -> Vec<Option<Canonical>> {
-    let mut weights = weights.iter();
-    table.keys().map(|key| canonical(table, key, row, &mut weights)).collect()
+pub(super) fn canonical_keys(table: &Table, row: Row, weights: &[Option<Vec<u8>>]) -> Option<Captured> {
+    let weights = &mut weights.iter();
+    let key = canonical(table, &table.key, &row, weights, false);
+    let uniques =
+        table.uniques.iter().filter_map(|key| canonical(table, key, &row, weights, false)).collect();
+    let referenced =
+        table.referenced.iter().filter_map(|key| canonical(table, key, &row, weights, true)).collect();
+    let parent =
+        |parent: &Parent| Some((parent.table.clone(), canonical(table, &parent.key, &row, weights, true)?));
+    let parents = table.parents.iter().filter_map(parent).collect();
+    Some(Captured { key: key?, uniques, references: References { referenced, parents }, row })
 }
 
 fn canonical<'w>(
@@ -56,6 +60,7 @@ fn canonical<'w>(
     key: &Key,
     row: &Row,
     weights: &mut impl Iterator<Item = &'w Option<Vec<u8>>>,
+    across: bool,
 ) -> Option<Canonical> {
     let (mut bytes, mut shown, mut complete) = (Vec::new(), Vec::new(), true);
     for part in &key.parts {
@@ -76,7 +81,13 @@ fn canonical<'w>(
         let compared = if *kind == ColumnKind::Float && compared == b"-0" { b"0" } else { compared };
         // Labels are compared by their numbers, as before these were told apart from others.
         let code = if let ColumnKind::Labels(_) = kind { ColumnKind::Ordinal.code() } else { kind.code() };
-        bytes.push(code.0);
+        // The two columns of a foreign key may be CHAR and VARCHAR, and one of them ZEROFILL.
+        let (code, compared) = match (across, kind) {
+            (true, ColumnKind::Char(charset)) => (ColumnKind::Text(charset.clone()).code().0, compared),
+            (true, ColumnKind::Number) => (code.0, without_zeros(compared)),
+            _ => (code.0, compared),
+        };
+        bytes.push(code);
         bytes.extend((compared.len() as u32).to_be_bytes());
         bytes.extend(compared);
         shown.push(show(kind, value));
@@ -89,6 +100,13 @@ fn canonical<'w>(
     complete.then(|| Canonical { index: key.name.clone(), bytes, shown })
 }
 
+/// A number without zeros in front.
+fn without_zeros(digits: &[u8]) -> &[u8] {
+    let zeros = digits.iter().take_while(|b| **b == b'0').count();
+    let counts = |at: usize| digits.get(at).is_some_and(u8::is_ascii_digit);
+    &digits[if counts(zeros) { zeros } else { zeros.saturating_sub(1) }..]
+}
+
 /// The canonical key of a row whose only key is a number that the server gives where none is given: what was written is
 /// what is stored, unless the server warned. None where that is not sure.
 pub fn key_of_number(table: &Table, digits: &str) -> Option<Canonical> {
@@ -98,9 +116,15 @@ pub fn key_of_number(table: &Table, digits: &str) -> Option<Canonical> {
     let plain = !digits.is_empty()
         && digits.bytes().all(|b| b.is_ascii_digit())
         && (digits == "0" || !digits.starts_with('0'));
-    let alone = table.uniques.is_empty() && table.storage(part.column) == Storage::Plain;
+    let alone = table.uniques.is_empty()
+        && !table.refers_or_is_referred_to()
+        && table.storage(part.column) == Storage::Plain;
     let row = Row(table.columns.iter().map(|_| Some(digits.as_bytes().to_vec())).collect());
-    if integer && plain && alone { canonical(table, &table.key, &row, &mut std::iter::empty()) } else { None }
+    if integer && plain && alone {
+        canonical(table, &table.key, &row, &mut std::iter::empty(), false)
+    } else {
+        None
+    }
 }
 
 fn show(kind: &ColumnKind, value: &[u8]) -> String {

@@ -17,4 +17,4 @@ pub use query::{
     computed, decode, generated_keys, image_of_inserts, image_of_rows, image_of_write, keys_of, keys_of_read,
     look_at_rows, on_captured_rows, read_of_captured_rows, widths_of_keys,
 };
-pub use table::{Captured, Column, Key, KeyPart, Row, Storage, Table};
+pub use table::{Captured, Column, Key, KeyPart, Parent, References, Row, Storage, Table, referenced_key};

@@ -171,7 +171,7 @@ fn in_order(pairs: Vec<(Captured, Captured)>) -> Option<Vec<(Captured, Captured)
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::capture::{Canonical, Column, Key, KeyPart};
+    use crate::capture::{Canonical, Column, Key, KeyPart, References};
 
     fn table(kind: ColumnKind) -> Table {
         let column = |name: &str, kind| Column { name: name.into(), kind };
@@ -181,6 +181,8 @@ mod tests {
             columns: vec![column("id", kind), column("v", ColumnKind::Number)],
             key: Key { name: "PRIMARY".into(), parts: vec![KeyPart { column: 0, prefix: None }] },
             uniques: Vec::new(),
+            referenced: Vec::new(),
+            parents: Vec::new(),
             auto_increment: None,
             insert_order: Vec::new(),
             defaults: Vec::new(),
@@ -192,7 +194,7 @@ mod tests {
     fn row(id: &str, v: u32) -> Captured {
         let key = Canonical { index: "PRIMARY".into(), bytes: id.into(), shown: id.into() };
         let row = Row(vec![Some(id.into()), Some(v.to_string().into_bytes())]);
-        Captured { row, key, uniques: Vec::new() }
+        Captured { row, key, uniques: Vec::new(), references: References::default() }
     }
 
     fn change() -> KeyChange {

@@ -239,10 +239,7 @@ pub fn decode(table: &Table, mut values: Vec<Option<Vec<u8>>>) -> Option<Capture
         return None;
     }
     let weights = values.split_off(table.columns.len());
-    let row = Row(values);
-    let mut keys = key::canonical_keys(table, &row, &weights).into_iter();
-    let key = keys.next()??;
-    Some(Captured { row, key, uniques: keys.flatten().collect() })
+    key::canonical_keys(table, Row(values), &weights)
 }
 
 /// The key values of captured rows, for asking for them again.

@@ -1,7 +1,7 @@
 //! A table as the catalogue describes it, and its rows as images hold them.
 
 use super::{Canonical, ColumnKind};
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
 
 /// A table whose rows can be captured. Generated columns are not here: they follow from the others.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,6 +16,11 @@ pub struct Table {
     pub key: Key,
     /// The other unique keys: their values are locked as well.
     pub uniques: Vec<Key>,
+    /// Columns of it that foreign keys refer to. Their values are locked where they come or go, so that a row can be changed
+    /// while others refer to it.
+    pub referenced: Vec<Key>,
+    /// Its own foreign keys: what they refer to is held, shared, where a row begins or ceases to refer to it.
+    pub parents: Vec<Parent>,
     /// The column that the server numbers.
     pub auto_increment: Option<usize>,
     /// The visible columns' names, generated ones too, in the order of INSERT without a column list.
@@ -60,6 +65,15 @@ pub struct Key {
     pub parts: Vec<KeyPart>,
 }
 
+/// A foreign key of a table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Parent {
+    /// The referenced table, under the name by which its rows are locked.
+    pub table: Arc<str>,
+    /// Columns of the referring table, under the name that the key has there.
+    pub key: Key,
+}
+
 /// A column of a key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeyPart {
@@ -82,6 +96,30 @@ pub struct Captured {
     pub key: Canonical,
     /// The values of the other unique keys, those without NULL.
     pub uniques: Vec<Canonical>,
+    /// What foreign keys refer to, those without NULL.
+    pub references: References,
+}
+
+/// A row's part in foreign keys.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct References {
+    /// Its values that others refer to, or may.
+    pub referenced: Vec<Canonical>,
+    /// What it refers to, with the table in which that is.
+    pub parents: Vec<(Arc<str>, Canonical)>,
+}
+
+/// The name of a key that stands for the existence of what foreign keys refer to, and its columns: the pairs of a foreign key in
+/// an order that does not depend on how it was written.
+pub fn referenced_key(mut columns: Vec<(String, usize)>, same_case: bool) -> Key {
+    if same_case {
+        columns.iter_mut().for_each(|(name, _)| *name = name.to_lowercase());
+    }
+    columns.sort();
+    let names: Vec<&str> = columns.iter().map(|(name, _)| name.as_str()).collect();
+    let name = format!("exists ({})", names.join(", "));
+    let parts = columns.iter().map(|(_, column)| KeyPart { column: *column, prefix: None }).collect();
+    Key { name, parts }
 }
 
 impl Row {
@@ -136,6 +174,12 @@ impl Table {
             columns: used.iter().map(|c| self.columns[*c].clone()).collect(),
             key: key(&self.key),
             uniques: self.uniques.iter().map(key).collect(),
+            referenced: self.referenced.iter().map(key).collect(),
+            parents: self
+                .parents
+                .iter()
+                .map(|p| Parent { table: p.table.clone(), key: key(&p.key) })
+                .collect(),
             auto_increment: self.auto_increment.and_then(place),
             insert_order: self.insert_order.clone(),
             defaults: used.iter().map(|c| self.defaults.get(*c).cloned().flatten()).collect(),
@@ -144,7 +188,35 @@ impl Table {
         }
     }
 
-    pub(super) fn keys(&self) -> impl Iterator<Item = &Key> {
-        std::iter::once(&self.key).chain(&self.uniques)
+    /// Is it in any foreign key?
+    pub fn refers_or_is_referred_to(&self) -> bool {
+        !self.referenced.is_empty() || !self.parents.is_empty()
+    }
+
+    /// May a statement that assigns these columns change what foreign keys refer to? Times may be set on their own.
+    pub fn assigns_references(&self, assigned: &[String]) -> bool {
+        self.links().any(|key| self.assigns(key, assigned))
+    }
+
+    /// The same of the other unique keys.
+    pub fn assigns_unique(&self, assigned: &[String]) -> bool {
+        self.uniques.iter().any(|key| self.assigns(key, assigned))
+    }
+
+    fn assigns(&self, key: &Key, assigned: &[String]) -> bool {
+        key.parts.iter().any(|part| {
+            let column = &self.columns[part.column];
+            let temporal = matches!(column.kind, ColumnKind::Temporal | ColumnKind::Timestamp);
+            temporal || assigned.iter().any(|a| a.to_lowercase() == column.name.to_lowercase())
+        })
+    }
+
+    fn links(&self) -> impl Iterator<Item = &Key> {
+        self.referenced.iter().chain(self.parents.iter().map(|parent| &parent.key))
+    }
+
+    /// All keys: its own, the other unique ones, what is referred to and what it refers to.
+    pub(crate) fn keys(&self) -> impl Iterator<Item = &Key> {
+        std::iter::once(&self.key).chain(&self.uniques).chain(self.links())
     }
 }

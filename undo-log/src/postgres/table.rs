@@ -6,7 +6,7 @@ use super::{
 };
 use std::collections::BTreeSet;
 
-use crate::capture::{Canonical, Captured, ColumnKind, Key, Row, Table};
+use crate::capture::{Canonical, Captured, ColumnKind, Key, Parent, References, Row, Table};
 
 /// A column of a row in binary form.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,15 +48,23 @@ impl Layout {
                 row[column] = value.map(<[u8]>::to_vec);
             }
         }
-        let row = Row(row);
-        let key = self.canonical(table, &table.key, &row)?;
-        let uniques = table.uniques.iter().filter_map(|k| self.canonical(table, k, &row)).collect();
-        Some(Captured { row, key, uniques })
+        self.captured(table, Row(row))
+    }
+
+    fn captured(&self, table: &Table, row: Row) -> Option<Captured> {
+        let all = |keys: &[Key], across| {
+            keys.iter().filter_map(|k| self.canonical(table, k, &row, across)).collect()
+        };
+        let parent = |p: &Parent| Some((p.table.clone(), self.canonical(table, &p.key, &row, true)?));
+        let parents = table.parents.iter().filter_map(parent).collect();
+        let references = References { referenced: all(&table.referenced, true), parents };
+        let key = self.canonical(table, &table.key, &row, false)?;
+        Some(Captured { key, uniques: all(&table.uniques, false), references, row })
     }
 
     /// The columns that keys are made of.
     pub fn key_columns(&self, table: &Table) -> Vec<usize> {
-        let parts = std::iter::once(&table.key).chain(&table.uniques).flat_map(|key| &key.parts);
+        let parts = table.keys().flat_map(|key| &key.parts);
         parts.map(|part| part.column).collect::<BTreeSet<_>>().into_iter().collect()
     }
 
@@ -74,24 +82,34 @@ impl Layout {
             }
             row[column] = value.map(<[u8]>::to_vec);
         }
-        let row = Row(row);
-        let key = self.canonical(table, &table.key, &row)?;
-        let uniques = table.uniques.iter().filter_map(|k| self.canonical(table, k, &row)).collect();
-        Some(Captured { row: Row(Vec::new()), key, uniques })
+        Some(Captured { row: Row(Vec::new()), ..self.captured(table, Row(row))? })
     }
 
-    /// A key's value in canonical form; None when a NULL is in it.
-    fn canonical(&self, table: &Table, key: &Key, row: &Row) -> Option<Canonical> {
+    /// A key's value in canonical form; None when a NULL is in it. The columns of a foreign key may be integers of two sizes:
+    /// `across` them, all have one.
+    fn canonical(&self, table: &Table, key: &Key, row: &Row, across: bool) -> Option<Canonical> {
         let (mut bytes, mut words) = (Vec::new(), Vec::new());
         for part in &key.parts {
             let value = row.0[part.column].as_deref()?;
             let ColumnKind::Postgres(name) = &table.columns[part.column].kind else { return None };
-            let compared = self.forms.get(part.column)?.canonical(value)?;
+            let compared = match integer(name, value) {
+                Some(number) if across => number.to_be_bytes().to_vec(),
+                _ => self.forms.get(part.column)?.canonical(value)?,
+            };
             bytes.extend((compared.len() as u32).to_be_bytes());
             bytes.extend(compared);
             words.push(shown(name, value));
         }
         Some(Canonical { index: key.name.clone(), bytes, shown: words.join(", ") })
+    }
+}
+
+fn integer(kind: &str, value: &[u8]) -> Option<i64> {
+    match kind {
+        "pg_catalog.int2" => Some(i16::from_be_bytes(value.try_into().ok()?).into()),
+        "pg_catalog.int4" => Some(i32::from_be_bytes(value.try_into().ok()?).into()),
+        "pg_catalog.int8" => Some(i64::from_be_bytes(value.try_into().ok()?)),
+        _ => None,
     }
 }
 

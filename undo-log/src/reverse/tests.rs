@@ -14,6 +14,8 @@ fn table() -> Table {
         columns: vec![column("id"), column("v")],
         key: Key { name: "PRIMARY".into(), parts: vec![KeyPart { column: 0, prefix: None }] },
         uniques: Vec::new(),
+        referenced: Vec::new(),
+        parents: Vec::new(),
         auto_increment: None,
         insert_order: Vec::new(),
         defaults: Vec::new(),

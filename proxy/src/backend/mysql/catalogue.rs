@@ -1,8 +1,8 @@
 //! Tables as the database's catalogue describes them, remembered for a second.
 
-use super::{footprint::Footprint, foreign_keys::cascades, writers::Writers};
-use crate::backend::Entry;
-use atone_undo_log::capture::{Column, ColumnKind, Key, KeyPart, Storage, Table};
+use super::{footprint::Footprint, foreign_keys::of_table, writers::Writers};
+use crate::backend::{Entry, ForeignKeys, Reference};
+use atone_undo_log::capture::{Column, ColumnKind, Key, KeyPart, Parent, Storage, Table, referenced_key};
 use dashmap::DashMap;
 use mysql_async::{Conn, prelude::Queryable};
 use std::{
@@ -37,8 +37,13 @@ impl Catalogue {
     pub(super) async fn unchanged(&self, conn: &mut Conn, entry: &Entry) -> Result<bool, mysql_async::Error> {
         let Ok(table) = &entry.table else { return Ok(false) };
         let named = (table.schema.as_str(), table.name.as_str());
-        Ok(triggers(conn, named).await? == entry.triggers
-            && cascades(conn, self.mariadb, named).await? == entry.cascades)
+        if triggers(conn, named).await? != entry.triggers {
+            return Ok(false);
+        }
+        let keys = of_table(conn, self.mariadb, named).await?;
+        let mut now = table.clone();
+        link(&mut now, &keys);
+        Ok(now == *table && cascades(&keys) == entry.cascades)
     }
 
     pub(super) fn recent(&self, schema: &str, table: &str) -> Option<Option<Arc<Entry>>> {
@@ -140,9 +145,10 @@ pub(super) async fn read(
         )
         .await?;
     let triggers = triggers(conn, named).await?;
-    let cascades = cascades(conn, mariadb, named).await?;
+    let keys_across = of_table(conn, mariadb, named).await?;
+    let cascades = cascades(&keys_across);
     let name = format!("{schema}.{table}");
-    let table = match (kind.as_str(), engine.as_deref()) {
+    let mut table = match (kind.as_str(), engine.as_deref()) {
         ("BASE TABLE", Some("InnoDB")) => describe(&schema, &table, &columns, &keys, mariadb),
         ("BASE TABLE", engine) => {
             Err(format!("its engine {} has no transactions", engine.unwrap_or("(none)")))
@@ -152,7 +158,35 @@ pub(super) async fn read(
         }
         (other, _) => Err(format!("it is a {}, not a base table", other.to_lowercase())),
     };
+    if let Ok(table) = &mut table {
+        link(table, &keys_across);
+    }
     Ok(Some(Entry { name, table, triggers, cascades, fires: false, alone: false, quiet: None, layout: None }))
+}
+
+/// Those that change rows of other tables on their own.
+fn cascades(keys: &ForeignKeys) -> Vec<Reference> {
+    keys.children.iter().filter(|r| r.on_delete || r.on_update).cloned().collect()
+}
+
+/// What the table's foreign keys refer to, and what is referred to here. A key over a generated column is left out: no image has
+/// its value.
+fn link(table: &mut Table, keys: &ForeignKeys) {
+    let place = |own: &String| table.columns.iter().position(|c| c.name.to_lowercase() == own.to_lowercase());
+    let key = |pairs: &mut dyn Iterator<Item = (&String, &String)>| {
+        let columns = pairs.map(|(referenced, own)| Some((referenced.clone(), place(own)?)));
+        Some(referenced_key(columns.collect::<Option<_>>()?, true))
+    };
+    let here = keys.children.iter().filter_map(|r| key(&mut r.columns.iter().map(|(_, own)| (own, own))));
+    let mut referenced: Vec<Key> = here.collect();
+    let parent = |p: &crate::backend::Parent| {
+        let key = key(&mut p.columns.iter().map(|(own, referenced)| (referenced, own)))?;
+        Some(Parent { table: format!("{}.{}", p.table.0, p.table.1).into(), key })
+    };
+    let parents = keys.parents.iter().filter_map(parent).collect();
+    referenced.sort_by(|a, b| a.name.cmp(&b.name));
+    referenced.dedup();
+    (table.referenced, table.parents) = (referenced, parents);
 }
 
 /// Name, type, character set, extra, nullable, default, type in full.
@@ -226,6 +260,8 @@ fn describe(
         columns,
         key,
         uniques,
+        referenced: Vec::new(),
+        parents: Vec::new(),
         auto_increment,
         insert_order,
         defaults,

@@ -137,8 +137,8 @@ impl Tx {
     ) -> Result<bool, BackendError> {
         let (Ok(table), Some(row), None) = (&entry.table, step.from, step.to) else { return Ok(false) };
         let named = (table.schema.as_str(), table.name.as_str());
-        let all = super::foreign_keys::references(&mut self.conn, self.mariadb, named).await;
-        let all = all.map_err(|e| self.wrap(e))?;
+        let all = super::foreign_keys::of_table(&mut self.conn, self.mariadb, named).await;
+        let all = all.map_err(|e| self.wrap(e))?.children;
         if !all.iter().any(|reference| is_own(table, reference)) {
             return Ok(false);
         }

@@ -1,15 +1,14 @@
 //! A table as the database's catalogue describes it.
 
 use super::{
-    forms, keys,
+    foreign_keys, forms, keys,
     pool::{Connection, Session},
 };
-use crate::backend::{BackendError, Entry, ForeignKeys, Parent, Reference};
+use crate::backend::{BackendError, Entry};
 use atone_undo_log::{
     capture::{Column, ColumnKind, Table},
     postgres::{Field, Form, Layout, quote},
 };
-use std::collections::BTreeMap;
 use tokio_postgres::{
     Client, Error, Row, Statement,
     types::{ToSql, Type},
@@ -52,16 +51,6 @@ const TABLE: &str = "SELECT n.nspname, c.relname, c.relkind::text, c.relpersiste
     JOIN pg_class rc ON rc.oid = coalesce(pg_partition_root(c.oid), c.oid) \
     JOIN pg_namespace rn ON rn.oid = rc.relnamespace WHERE c.oid = $1";
 
-/// Triggers that are enabled for ordinary sessions only do not fire where `session_replication_role` is `replica`; neither do those that check
-/// foreign keys, which can be done otherwise, and deferrable unique constraints, which cannot.
-const PARENTS: &str = "SELECT f.oid, n.nspname, p.relname, ca.attname, pa.attname \
-    FROM pg_constraint f JOIN pg_class p ON p.oid = f.confrelid JOIN pg_namespace n ON n.oid = p.relnamespace \
-    CROSS JOIN LATERAL unnest(f.conkey, f.confkey) WITH ORDINALITY AS k(child, parent, at) \
-    JOIN pg_attribute ca ON ca.attrelid = f.conrelid AND ca.attnum = k.child \
-    JOIN pg_attribute pa ON pa.attrelid = f.confrelid AND pa.attnum = k.parent \
-    WHERE f.contype = 'f' AND f.conrelid = $1 AND to_jsonb(f) ->> 'conenforced' IS DISTINCT FROM 'false' \
-    ORDER BY f.oid, k.at";
-
 /// A type of values that cannot be sent in binary form is not captured, nor tsquery, which does not take back an empty one; nor is one of elements, or over a type, like that.
 const COLUMNS: &str = "SELECT a.attname, a.atttypid, a.attgenerated <> '', a.attidentity = 'a', a.attnotnull, \
     n.nspname, t.typname, t.typsend::oid = 0 OR t.typreceive::oid = 0 \
@@ -70,17 +59,6 @@ const COLUMNS: &str = "SELECT a.attname, a.atttypid, a.attgenerated <> '', a.att
     FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid JOIN pg_namespace n ON n.oid = t.typnamespace \
     LEFT JOIN pg_type e ON e.oid = CASE t.typtype WHEN 'd' THEN t.typbasetype ELSE t.typelem END \
     WHERE a.attrelid = $1 AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum";
-
-/// Where a partitioned table refers to this one, each of its partitions has the foreign key too: the first is enough.
-const REFERENCES: &str = "SELECT f.oid, n.nspname, c.relname, f.confdeltype IN ('c', 'n', 'd'), \
-    f.confupdtype IN ('c', 'n', 'd'), ca.attname, pa.attname \
-    FROM pg_constraint f JOIN pg_class c ON c.oid = f.conrelid JOIN pg_namespace n ON n.oid = c.relnamespace \
-    CROSS JOIN LATERAL unnest(f.conkey, f.confkey) WITH ORDINALITY AS k(child, parent, at) \
-    JOIN pg_attribute ca ON ca.attrelid = f.conrelid AND ca.attnum = k.child \
-    JOIN pg_attribute pa ON pa.attrelid = f.confrelid AND pa.attnum = k.parent \
-    WHERE f.contype = 'f' AND f.confrelid = $1 AND to_jsonb(f) ->> 'conenforced' IS DISTINCT FROM 'false' \
-    AND NOT EXISTS (SELECT FROM pg_constraint p WHERE p.oid = f.conparentid AND p.confrelid = f.confrelid) \
-    ORDER BY f.oid, k.at";
 
 /// A column of the table.
 pub(super) struct Described {
@@ -116,8 +94,8 @@ async fn prepare(client: &Client) -> Result<Vec<Statement>, Error> {
         client.prepare_typed(&table, &[Type::OID]),
         typed(COLUMNS),
         client.prepare_typed(&keys, &[Type::OID]),
-        typed(REFERENCES),
-        typed(PARENTS),
+        typed(foreign_keys::CHILDREN),
+        typed(foreign_keys::PARENTS),
         typed(forms::QUERY),
     )?;
     Ok(vec![a, b, c, d, e, f])
@@ -141,7 +119,7 @@ async fn describe(client: &Connection, oid: u32) -> Result<Option<Entry>, Error>
         return Ok(None);
     }
     let locked_as = format!("{}.{}", row.try_get::<_, String>(8)?, row.try_get::<_, String>(9)?);
-    let references = pointing_here(&references)?;
+    let across = foreign_keys::read(&references, &parents)?;
     let (ordinary, can_be_quiet): (Vec<String>, bool) = (row.try_get(10)?, row.try_get(11)?);
     let mut entry = Entry {
         name: locked_as.clone(),
@@ -150,12 +128,12 @@ async fn describe(client: &Connection, oid: u32) -> Result<Option<Entry>, Error>
         fires: !ordinary.is_empty(),
         alone: row.try_get(12)?,
         quiet: None,
-        cascades: references.iter().filter(|r| r.on_delete || r.on_update).cloned().collect(),
+        cascades: across.keys.children.iter().filter(|r| r.on_delete || r.on_update).cloned().collect(),
         layout: None,
     };
     entry.alone &= entry.cascades.is_empty();
     if can_be_quiet {
-        entry.quiet = Some(ForeignKeys { parents: own(&parents)?, children: references });
+        entry.quiet = Some(across.keys.clone());
     } else {
         entry.triggers.extend(ordinary);
     }
@@ -168,16 +146,18 @@ async fn describe(client: &Connection, oid: u32) -> Result<Option<Entry>, Error>
         Err(why) => entry.table = Err(why),
         Ok((columns, fields, described, always)) => {
             let mut forms = forms::known(&fields);
-            if keys::unclear(&keys, &forms, &described) {
+            if keys::unclear(&keys, &forms, &described) || across.unclear(&columns, &forms) {
                 forms = forms::read(&client.query(&statements[5], &param).await?, &fields)?;
             }
             let insert_order = described.iter().map(|d| d.name.clone()).collect();
             entry.table = keys::choose(&keys, &forms, &described).map(|(key, uniques)| Table {
                 schema,
                 name,
-                columns,
                 key,
                 uniques,
+                referenced: across.referenced(&columns, &forms),
+                parents: across.parents(&columns, &forms),
+                columns,
                 auto_increment: always,
                 insert_order,
                 defaults: Vec::new(),
@@ -249,29 +229,4 @@ fn type_in_full(schema: &str, name: &str) -> String {
         return format!("pg_catalog.{name}");
     }
     format!("{}.{}", quote(schema), quote(name))
-}
-
-fn pointing_here(rows: &[Row]) -> Result<Vec<Reference>, Error> {
-    let mut found: BTreeMap<u32, Reference> = BTreeMap::new();
-    for row in rows {
-        let reference = Reference {
-            child: (row.try_get(1)?, row.try_get(2)?),
-            columns: Vec::new(),
-            on_delete: row.try_get(3)?,
-            on_update: row.try_get(4)?,
-        };
-        let reference = found.entry(row.try_get(0)?).or_insert(reference);
-        reference.columns.push((row.try_get(5)?, row.try_get(6)?));
-    }
-    Ok(found.into_values().collect())
-}
-
-fn own(rows: &[Row]) -> Result<Vec<Parent>, Error> {
-    let mut found: BTreeMap<u32, Parent> = BTreeMap::new();
-    for row in rows {
-        let parent = Parent { table: (row.try_get(1)?, row.try_get(2)?), columns: Vec::new() };
-        let parent = found.entry(row.try_get(0)?).or_insert(parent);
-        parent.columns.push((row.try_get(3)?, row.try_get(4)?));
-    }
-    Ok(found.into_values().collect())
 }

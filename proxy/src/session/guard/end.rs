@@ -3,7 +3,7 @@
 use super::touched::{Mark, Touched, described};
 use crate::{
     backend::Reach,
-    branch::{CHECK_LIMIT, lock_key},
+    branch::{CHECK_LIMIT, Locks},
     session::{Answer, Command, End, Failure, Session},
     wire::{
         capability::{AUTOCOMMIT, IN_TRANS, IN_TRANS_READONLY},
@@ -11,7 +11,7 @@ use crate::{
         reply::OkPacket,
     },
 };
-use atone_protocol::{Check, LockKey};
+use atone_protocol::Check;
 use atone_undo_log::capture::{self, Captured};
 use bytes::Bytes;
 use std::{collections::BTreeSet, time::Duration};
@@ -25,17 +25,18 @@ const COMMIT_NAME: u8 = 3;
 /// What must be free.
 #[derive(Debug, Default)]
 pub(in crate::session) struct Wanted {
-    pub keys: BTreeSet<LockKey>,
-    /// Others may share these.
-    pub shared: BTreeSet<LockKey>,
+    pub locks: Locks,
     pub tables: BTreeSet<String>,
     pub everything: bool,
 }
 
 impl Wanted {
-    pub fn row(&mut self, table: &str, row: &Captured) {
-        let keys = std::iter::once(&row.key).chain(&row.uniques);
-        self.keys.extend(keys.map(|key| lock_key(table, key)));
+    /// A row that was written; did it come or go, or may it refer to others than before?
+    fn row(&mut self, table: &str, row: &Captured, linked: bool) {
+        self.locks.row(table, row);
+        if linked {
+            self.locks.references(table, row);
+        }
     }
 
     pub fn reach(&mut self, reach: &Reach) {
@@ -46,7 +47,7 @@ impl Wanted {
     }
 
     fn is_empty(&self) -> bool {
-        self.keys.is_empty() && self.shared.is_empty() && self.tables.is_empty() && !self.everything
+        self.locks.is_empty() && self.tables.is_empty() && !self.everything
     }
 }
 
@@ -70,15 +71,15 @@ impl Session {
         if wanted.is_empty() {
             return Ok(());
         }
-        if wanted.keys.len() + wanted.shared.len() > CHECK_LIMIT {
-            let keys = std::mem::take(&mut wanted.keys).into_iter().chain(std::mem::take(&mut wanted.shared));
-            wanted.tables.extend(keys.map(|key| key.table));
+        if wanted.locks.alone.len() + wanted.locks.shared.len() > CHECK_LIMIT {
+            let Locks { alone, shared } = std::mem::take(&mut wanted.locks);
+            wanted.tables.extend(alone.into_iter().chain(shared).map(|key| key.table));
         }
         let check = Check {
             xid: self.membership.xid(),
             resource: self.resource.backend.name().to_owned(),
-            keys: wanted.keys.into_iter().collect(),
-            shared: wanted.shared.into_iter().collect(),
+            keys: wanted.locks.alone.into_iter().collect(),
+            shared: wanted.locks.shared.into_iter().collect(),
             tables: wanted.tables.into_iter().collect(),
             everything: wanted.everything,
             wait,
@@ -101,19 +102,19 @@ impl Session {
                     wanted.reach(reach);
                     continue;
                 }
-                Mark::Keys(keys) => {
-                    wanted.keys.extend(keys.iter().cloned());
+                Mark::Keys(locks) => {
+                    wanted.locks.extend(locks);
                     continue;
                 }
-                Mark::Rows { entry, rows, again } => {
-                    rows.iter().for_each(|row| wanted.row(&entry.name, row));
+                Mark::Rows { entry, rows, linked, again } => {
+                    rows.iter().for_each(|row| wanted.row(&entry.name, row, *linked));
                     let (true, Some(table)) = (*again, described(entry)) else { continue };
                     let keys = capture::keys_of(table, rows);
-                    (entry, capture::image_of_rows(table, &keys), 0)
+                    (entry, capture::image_of_rows(table, &keys), (0, *linked))
                 }
                 Mark::Inserted(entry, keys) => {
                     let Some(table) = described(entry) else { continue };
-                    (entry, Some(capture::image_of_inserts(table, keys)), keys.len())
+                    (entry, Some(capture::image_of_inserts(table, keys)), (keys.len(), true))
                 }
             };
             // Where they cannot be asked for, all of the table is.
@@ -133,7 +134,7 @@ impl Session {
         queries.insert(0, FOUND_ROWS.to_owned());
         let mut answers = self.backside.ask(&queries).await?.into_iter();
         self.note_found(answers.next());
-        for (entry, count, expected) in asked {
+        for (entry, count, (expected, linked)) in asked {
             let mut found = 0;
             for answer in answers.by_ref().take(count) {
                 let rows = match answer {
@@ -150,7 +151,7 @@ impl Session {
                     let Some(row) = described(entry).and_then(|table| capture::decode(table, row)) else {
                         continue;
                     };
-                    wanted.row(&entry.name, &row);
+                    wanted.row(&entry.name, &row, linked);
                     found += 1;
                 }
             }
@@ -172,7 +173,7 @@ impl Session {
             false => Reach::Tables(wanted.tables),
         };
         if !touched.is_clear() {
-            self.touched.replace(vec![Mark::Keys(wanted.keys), Mark::Reach(reach)]);
+            self.touched.replace(vec![Mark::Keys(wanted.locks), Mark::Reach(reach)]);
         }
         Ok(())
     }

@@ -1,9 +1,11 @@
 //! What a local transaction outside global ones has written so far, as far as its locks are concerned.
 
-use crate::backend::{Entry, Reach};
-use atone_protocol::LockKey;
+use crate::{
+    backend::{Entry, Reach},
+    branch::Locks,
+};
 use atone_undo_log::capture::{Captured, Table};
-use std::{collections::BTreeSet, sync::Arc};
+use std::sync::Arc;
 
 /// In order, with its savepoints.
 #[derive(Debug, Default)]
@@ -15,14 +17,14 @@ pub(in crate::session) struct Touched {
 /// One thing written.
 #[derive(Debug, Clone)]
 pub(in crate::session) enum Mark {
-    /// Rows, by the keys they had; they may have others now.
-    Rows { entry: Arc<Entry>, rows: Vec<Captured>, again: bool },
+    /// Rows, by the keys they had; they may have others now, and refer to others (`linked`).
+    Rows { entry: Arc<Entry>, rows: Vec<Captured>, linked: bool, again: bool },
     /// Rows that were inserted, found by these key literals.
     Inserted(Arc<Entry>, Vec<Vec<String>>),
     /// No key of these tables may be locked.
     Reach(Reach),
     /// None of these.
-    Keys(BTreeSet<LockKey>),
+    Keys(Locks),
 }
 
 impl Mark {

@@ -6,7 +6,7 @@ use super::{
     touched::{Mark, Touched, described},
 };
 use crate::{
-    branch::{self, NoPlan, Plan, Planner, Statement, lock_key},
+    branch::{self, Locks, NoPlan, Plan, Planner, Statement, lock_key},
     session::{
         Answer, Command, Echo, End, ServerError, Session, Settings, echo::NO_ROWS, keys::told_keys,
         write::Execution,
@@ -19,7 +19,7 @@ use crate::{
 };
 use atone_undo_log::{
     analyze::{Unsupported, Verb, analyze_write},
-    capture::{self, Captured, ColumnKind, Table},
+    capture::{self, Captured},
 };
 use bytes::Bytes;
 use std::sync::Arc;
@@ -253,7 +253,9 @@ impl Session {
                 keys.iter().map(|key| Some(lock_key(&plan.entry.name, &one(key)?))).collect::<Option<_>>()
             });
             return match keys {
-                Some(_) if told.is_some() => vec![Mark::Keys(told.unwrap_or_default())],
+                Some(_) if told.is_some() => {
+                    vec![Mark::Keys(Locks { alone: told.unwrap_or_default(), ..Locks::default() })]
+                }
                 Some(keys) => vec![Mark::Inserted(plan.entry.clone(), keys)],
                 None => whole(),
             };
@@ -276,8 +278,10 @@ impl Session {
         if captured.is_empty() {
             return Vec::new();
         }
-        let again = plan.write.verb == Verb::Update && assigns_unique(table, &plan.write.assigned);
-        vec![Mark::Rows { entry: plan.entry.clone(), rows: captured, again }]
+        let (deletes, assigned) = (plan.write.verb == Verb::Delete, &plan.write.assigned);
+        let linked = deletes || table.assigns_references(assigned);
+        let again = !deletes && (linked || table.assigns_unique(assigned));
+        vec![Mark::Rows { entry: plan.entry.clone(), rows: captured, linked, again }]
     }
 
     /// The statement failed: so does the local transaction that was opened for it.
@@ -299,14 +303,4 @@ impl Session {
         }
         self.tell(&error.payload).await
     }
-}
-
-/// May the statement give rows other values of a unique key? Times may be set on their own.
-fn assigns_unique(table: &Table, assigned: &[String]) -> bool {
-    let parts = table.uniques.iter().flat_map(|key| &key.parts);
-    parts.into_iter().any(|part| {
-        let column = &table.columns[part.column];
-        let temporal = matches!(column.kind, ColumnKind::Temporal | ColumnKind::Timestamp);
-        temporal || assigned.iter().any(|a| a.to_lowercase() == column.name.to_lowercase())
-    })
 }
