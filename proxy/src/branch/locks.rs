@@ -122,3 +122,84 @@ pub fn lock_key(table: &str, key: &Canonical) -> LockKey {
     }
     LockKey { table: table.to_owned(), index: key.index.clone(), key: bytes, shown: key.shown.clone() }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::backend::Entry;
+    use atone_protocol::BranchId;
+    use atone_undo_log::capture::{References, Row};
+    use std::sync::Arc;
+
+    fn key(index: &str, value: &str) -> Canonical {
+        Canonical { index: index.into(), bytes: value.into(), shown: value.into() }
+    }
+
+    /// Row `id`, which refers to `parent` and is referred to as `code`.
+    fn row(id: &str, parent: &str, code: &str) -> Captured {
+        let references = References {
+            referenced: vec![key("code", code)],
+            parents: vec![("p".into(), key("exists", parent))],
+        };
+        Captured { row: Row(Vec::new()), key: key("id", id), uniques: Vec::new(), references }
+    }
+
+    fn locks(changes: Vec<Change>, after: Option<Vec<Captured>>) -> (Vec<String>, Vec<String>) {
+        let mut branch = Branch::new(BranchId::new(1));
+        branch.tables.push(Arc::new(Entry {
+            name: "c".into(),
+            table: Err(String::new()),
+            triggers: Vec::new(),
+            fires: false,
+            alone: false,
+            quiet: None,
+            cascades: Vec::new(),
+            layout: None,
+        }));
+        branch.changes = changes;
+        let image = |row: Captured| ((0, row.key.bytes.clone()), row);
+        let after: Option<AfterImages> = after.map(|rows| rows.into_iter().map(image).collect());
+        let Locks { alone, shared } = Locks::of(&branch, after.as_ref());
+        let names = |keys: BTreeSet<LockKey>| {
+            keys.into_iter().map(|key| format!("{}.{}.{}", key.table, key.index, key.shown)).collect()
+        };
+        (names(alone), names(shared))
+    }
+
+    fn told(alone: &[&str], shared: &[&str]) -> (Vec<String>, Vec<String>) {
+        let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+        (names(alone), names(shared))
+    }
+
+    #[test]
+    fn what_a_row_goes_on_referring_to_is_not_held() {
+        let was = || row("1", "a", "x");
+        let updated = || vec![Change::Updated(0, was())];
+        assert_eq!(locks(updated(), Some(vec![was()])), told(&["c.id.1"], &[]));
+        assert_eq!(locks(updated(), None), told(&["c.id.1"], &[]));
+        let moved = told(&["c.code.x", "c.code.y", "c.id.1"], &["p.exists.a", "p.exists.b"]);
+        assert_eq!(locks(updated(), Some(vec![row("1", "b", "y")])), moved);
+    }
+
+    #[test]
+    fn what_comes_and_goes_is_held_with_what_it_refers_to() {
+        let one = || row("1", "a", "x");
+        let held = told(&["c.code.x", "c.id.1"], &["p.exists.a"]);
+        assert_eq!(locks(vec![Change::Deleted(0, one())], Some(Vec::new())), held);
+        assert_eq!(locks(vec![Change::Deleted(0, one())], None), held);
+        assert_eq!(locks(vec![Change::Resolved(0, vec![one()])], Some(vec![one()])), held);
+        // How it was before its last change is not how it was before all of them.
+        let changed = vec![Change::Resolved(0, vec![one()]), Change::Updated(0, one())];
+        assert_eq!(locks(changed, Some(vec![one()])), held);
+        let gone = vec![Change::Updated(0, one()), Change::Deleted(0, row("1", "b", "y"))];
+        assert_eq!(locks(gone, Some(Vec::new())), held);
+    }
+
+    #[test]
+    fn what_is_held_alone_is_not_held_shared_as_well() {
+        let mut own = row("1", "a", "x");
+        own.references.parents = vec![("c".into(), key("code", "x"))];
+        let made = vec![Change::Resolved(0, vec![own.clone()])];
+        assert_eq!(locks(made, Some(vec![own])), told(&["c.code.x", "c.id.1"], &[]));
+    }
+}

@@ -18,6 +18,7 @@ mod finished;
 mod inserted_keys;
 mod keys;
 mod local;
+mod local_tables;
 mod local_writes;
 mod locking_reads;
 mod operator;

@@ -95,9 +95,8 @@ async fn a_user_changed_in_the_middle() {
 async fn a_client_on_tls_before_a_database_without() {
     let world = World::shared();
     let bare = MySql::start_with_flags(&["--tls-version="]).unwrap();
-    let coordinator = world.coordinator.grpc();
-    let proxy =
-        Proxy::start_with(Profile::Debug, Some(&coordinator), &[&bare], &with_tls(&world.orders)).unwrap();
+    // Another server under the name that the world's has: not at its coordinator.
+    let proxy = Proxy::start_with(Profile::Debug, None, &[&bare], &with_tls(&world.orders)).unwrap();
     let port = proxy.port(Kind::MySql);
     for more in [&TLS[..], &PLAIN] {
         forget_accounts(&bare).await;
@@ -135,8 +134,7 @@ async fn sha256_passwords() {
     let bare = MySql::start_with_flags(&["--tls-version="]).unwrap();
     let mut conn = sql::connect(bare.port(), SERVICE, None).await.unwrap();
     conn.query_drop(make).await.unwrap();
-    let (coordinator, tls) = (world.coordinator.grpc(), with_tls(&world.orders));
-    let proxy = Proxy::start_with(Profile::Debug, Some(&coordinator), &[&bare], &tls).unwrap();
+    let proxy = Proxy::start_with(Profile::Debug, None, &[&bare], &with_tls(&world.orders)).unwrap();
     for more in [&TLS[..], &PLAIN] {
         assert_eq!(cipher(&bare, proxy.port(Kind::MySql), user, more).unwrap(), "", "{more:?}");
     }
@@ -148,7 +146,7 @@ async fn mariadb_with_tls() {
     let (certificate, key) = certificate(&world.orders);
     let flags = [format!("--ssl-cert={certificate}"), format!("--ssl-key={key}")];
     let maria = Maria::start_with_flags(&[&flags[0], &flags[1]]).unwrap();
-    let proxy = Proxy::start(Profile::Debug, Some(&world.coordinator.grpc()), &[&maria]).unwrap();
+    let proxy = Proxy::start(Profile::Debug, None, &[&maria]).unwrap();
     let mut conn = sql::connect(proxy.port(Kind::Maria), APP, None).await.unwrap();
     let row: Option<(String, String)> =
         conn.query_first("SHOW SESSION STATUS LIKE 'Ssl_cipher'").await.unwrap();

@@ -7,6 +7,7 @@
 mod classify;
 mod computed;
 mod control;
+mod defining;
 mod functions;
 mod locking;
 mod names;
@@ -16,6 +17,7 @@ mod write;
 pub use classify::{Class, Completion, classify, split};
 pub use computed::{assigns_itself, refuse_unaskable, refuse_uncomputable};
 pub use control::{Argument, Control};
+pub use defining::{Taken, taken};
 pub use functions::{Names, names_in};
 pub use locking::{Locked, Locking, Locks, locks};
 pub use names::TableName;

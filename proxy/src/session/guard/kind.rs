@@ -2,7 +2,7 @@
 
 use crate::wire::scan::first_word;
 use atone_undo_log::{
-    analyze::{Class, classify, names_in, split},
+    analyze::{Class, Taken, classify, names_in, split, taken},
     sql::{Kind as TokenKind, SqlMode, tokens},
 };
 use std::ops::Range;
@@ -18,6 +18,8 @@ pub(super) enum Kind {
     Write,
     /// It may write, and how is not known.
     Unread,
+    /// It empties or reshapes tables, and commits what is open.
+    Defines(Taken),
     /// It may commit what is open: checked before.
     Commits { chain: bool },
     /// ROLLBACK.
@@ -56,17 +58,13 @@ const READS: [&[u8]; 11] = [
 ];
 
 /// First words of texts that concern only what is open, alone.
-const QUIET: [&[u8]; 20] = [
+const QUIET: [&[u8]; 16] = [
     b"COMMIT",
     b"ROLLBACK",
     b"START",
     b"RELEASE",
     b"USE",
     b"CREATE",
-    b"ALTER",
-    b"DROP",
-    b"RENAME",
-    b"TRUNCATE",
     b"GRANT",
     b"REVOKE",
     b"OPTIMIZE",
@@ -115,7 +113,15 @@ pub(super) fn look(text: &[u8], open: bool) -> Look {
         return if text.contains(&b'(') { Look::Calls } else { Look::None };
     }
     let begins = word.eq_ignore_ascii_case(b"BEGIN") && text.len() < 12;
-    if (is(&QUIET) || begins || text.trim_ascii().is_empty()) && !open { Look::None } else { Look::Full }
+    // Most of what is created is new.
+    let replaces = |w: &[u8]| [&b"OR"[..], b"UNIQUE"].iter().any(|word| w.eq_ignore_ascii_case(word));
+    let may_replace = word.eq_ignore_ascii_case(b"CREATE")
+        && text.split(u8::is_ascii_whitespace).filter(|w| !w.is_empty()).take(3).any(replaces);
+    if (is(&QUIET) || begins || text.trim_ascii().is_empty()) && !open && !may_replace {
+        Look::None
+    } else {
+        Look::Full
+    }
 }
 
 /// Is there a semicolon in it that does not end it?
@@ -187,6 +193,7 @@ fn unsupported(text: &[u8], mode: SqlMode) -> Kind {
         return Kind::Unread;
     };
     let word = |at: usize| all.get(at).map(|t| String::from_utf8_lossy(t.text(text)).to_ascii_uppercase());
+    let trimmed = text.trim_ascii_end().len();
     let (first, second) = (word(0).unwrap_or_default(), word(1).unwrap_or_default());
     match first.as_str() {
         "XA" => xa(text, &all, &second),
@@ -194,6 +201,11 @@ fn unsupported(text: &[u8], mode: SqlMode) -> Kind {
         "UNLOCK" => Kind::Unlock,
         "SET" if second == "STATEMENT" => Kind::Unread,
         "ANALYZE" if !["TABLE", "LOCAL", "NO_WRITE_TO_BINLOG"].contains(&second.as_str()) => Kind::Unread,
+        "CREATE" | "ALTER" | "DROP" | "RENAME" | "TRUNCATE"
+            if !all.iter().any(|t| t.is_punct(text, b';') && t.end < trimmed) =>
+        {
+            taken(text, mode).map_or(Kind::Commits { chain: false }, Kind::Defines)
+        }
         "CREATE" | "ALTER" | "DROP" => Kind::Commits { chain: false },
         // Several statements, or none that begins with a word.
         _ if all.iter().any(|t| t.is_punct(text, b';')) => Kind::Unread,
@@ -266,7 +278,7 @@ mod tests {
             "BEGIN",
             "commit;",
             "",
-            "ALTER TABLE t ADD a INT",
+            "CREATE TABLE t (id INT)",
         ] {
             assert_eq!(look(sql.as_bytes(), false), Look::None, "{sql}");
         }
@@ -279,6 +291,8 @@ mod tests {
             "(SELECT 1)",
             "BEGIN NOT ATOMIC UPDATE t SET v = 1",
             "SET @x = 1",
+            "ALTER TABLE t ADD a INT",
+            "CREATE OR REPLACE TABLE t (id INT)",
             "EXPLAIN ANALYZE UPDATE t SET v = 1",
         ] {
             assert_eq!(look(sql.as_bytes(), false), Look::Full, "{sql}");
@@ -300,7 +314,8 @@ mod tests {
             ("ANALYZE TABLE t", Kind::Commits { chain: false }),
             ("COMMIT AND CHAIN", Kind::Commits { chain: true }),
             ("START TRANSACTION", Kind::Unlock),
-            ("DROP TABLE t", Kind::Commits { chain: false }),
+            ("DROP VIEW t", Kind::Commits { chain: false }),
+            ("DROP TABLE t;", Kind::Defines(taken(b"DROP TABLE t", SqlMode::default()).unwrap())),
             ("LOCK TABLES t WRITE", Kind::Lock),
             ("XA PREPARE 'a','b'", Kind::XaCommits(name("'a','b'"))),
             ("XA COMMIT 'a' ONE PHASE;", Kind::XaCommits(name("'a'"))),

@@ -4,6 +4,7 @@
 //! Their rows are captured as those of a branch are, but only by their keys, and nothing is registered. What cannot be
 //! captured is never refused here: then no key of the tables that it may reach may be locked.
 
+mod defining;
 mod end;
 mod kind;
 mod large;
@@ -117,6 +118,7 @@ impl Session {
             Kind::Read if !self.calls_writers(text).await? => return Ok(Some(command)),
             Kind::Write if !self.tables_locked => self.guarded_write(text, command, execution).await?,
             Kind::Write | Kind::Read | Kind::Unread => self.run_unread(text, command).await?,
+            Kind::Defines(taken) => self.guarded_definition(taken, command).await?,
             Kind::Commits { chain } => self.commits(command, chain, None).await?,
             Kind::XaCommits(name) => self.commits(command, false, Some(name)).await?,
             Kind::Lock => {
