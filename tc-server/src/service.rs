@@ -8,8 +8,9 @@ use atone_protocol::wire::coordinator_server::Coordinator;
 use atone_protocol::wire::{self, CoordinatorMessage};
 use atone_protocol::{Refusal, Task, VERSION, convert};
 use futures_util::FutureExt;
-use futures_util::future::BoxFuture;
+use futures_util::future::{AbortHandle, Abortable, BoxFuture, abortable};
 use futures_util::stream::{FuturesUnordered, StreamExt};
+use std::collections::HashMap;
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
@@ -74,6 +75,7 @@ impl Coordinator for Service {
         let session = Session {
             connected: Connected { leader: Caller::clone(&self.leader), id, proxy },
             under_way: FuturesUnordered::new(),
+            handles: HashMap::new(),
             ready: messages.collect(),
             tasks,
             frames,
@@ -99,7 +101,9 @@ impl Drop for Connected {
 
 struct Session {
     connected: Connected,
-    under_way: FuturesUnordered<BoxFuture<'static, CoordinatorMessage>>,
+    under_way: FuturesUnordered<Abortable<BoxFuture<'static, CoordinatorMessage>>>,
+    /// By which those under way can be given up.
+    handles: HashMap<u64, AbortHandle>,
     /// Messages that came in the hello's frame.
     ready: Vec<wire::ProxyMessage>,
     tasks: mpsc::Receiver<Task>,
@@ -125,11 +129,18 @@ impl Session {
                     }
                     continue;
                 }
-                Some(answer) = self.under_way.next() => answer,
+                Some(answer) = self.under_way.next() => match answer {
+                    Ok(answer) => answer,
+                    // It was given up.
+                    Err(_) => continue,
+                },
                 Some(task) = self.tasks.recv() => convert::task_to_wire(task),
                 () = self.frames.closed() => return,
             };
             let frame = self.gather(first).await;
+            for message in &frame.messages {
+                self.handles.remove(&message.id);
+            }
             if self.frames.send(Ok(frame)).await.is_err() {
                 return;
             }
@@ -144,12 +155,19 @@ impl Session {
             Ok(FromProxy::Request(id, request)) => {
                 let leader = Caller::clone(leader);
                 let answer = async move { convert::answer_to_wire(id, leader.answer(request).await) };
-                self.under_way.push(answer.boxed());
+                let (answer, handle) = abortable(answer.boxed());
+                self.under_way.push(answer);
+                self.handles.insert(id, handle);
             }
             Ok(FromProxy::Settled { xid, branch, resource, primary }) => {
                 leader.settled(xid, branch, &resource, &primary);
             }
             Ok(FromProxy::Stuck(stuck)) => leader.stuck(self.connected.id, stuck),
+            Ok(FromProxy::GiveUp(request)) => {
+                if let Some(handle) = self.handles.remove(&request) {
+                    handle.abort();
+                }
+            }
             Ok(FromProxy::Sees(resource)) => leader.sees(self.connected.id, resource),
             Ok(FromProxy::Report { task, outcome, primary }) => {
                 leader.report(self.connected.id, task, outcome, &primary);
@@ -157,7 +175,8 @@ impl Session {
             Ok(FromProxy::Hello { .. }) => return Err(Status::invalid_argument("a second hello")),
             Err(error) if id != 0 => {
                 let refusal = Answer::Refused(Refusal::Invalid(error.to_string()));
-                self.under_way.push(std::future::ready(convert::answer_to_wire(id, refusal)).boxed());
+                let answer = std::future::ready(convert::answer_to_wire(id, refusal)).boxed();
+                self.under_way.push(abortable(answer).0);
             }
             Err(error) => return Err(Status::invalid_argument(error.to_string())),
         }
@@ -174,7 +193,7 @@ impl Session {
         while messages.len() < FRAME
             && let Some(Some(answer)) = self.under_way.next().now_or_never()
         {
-            messages.push(answer);
+            messages.extend(answer);
         }
         while messages.len() < FRAME
             && let Ok(task) = self.tasks.try_recv()

@@ -271,3 +271,22 @@ async fn one_who_waits_here_yields_to_one_who_waits_for_it_in_a_database() {
     assert_eq!(*deadlock, ["connection 17 of orders".to_owned(), holder.to_string()]);
     running.stop().await;
 }
+
+#[tokio::test]
+async fn who_gives_up_waiting_is_passed_over() {
+    let directory = tempfile::tempdir().unwrap();
+    let running = start(directory.path()).await;
+    let client = answering(&running);
+    let (holder, gone, next) = (begin(&client).await, begin(&client).await, begin(&client).await);
+    client.register(register(holder, branch(), &[1], WAIT)).await.unwrap();
+    let given_up = ask(&client, gone, &[1]);
+    waiting(&running, 1, 1).await;
+    let second = ask(&client, next, &[1]);
+    waiting(&running, 1, 2).await;
+    given_up.abort();
+    assert!(given_up.await.unwrap_err().is_cancelled());
+    // Said behind it on the same stream.
+    assert_eq!(client.commit(holder).await, Ok(TxStatus::Committed));
+    assert_eq!(second.await.unwrap(), Ok(1));
+    running.stop().await;
+}

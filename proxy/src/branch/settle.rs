@@ -12,6 +12,7 @@ use atone_undo_log::{capture::Row, record::UndoRecord};
 use bytes::Bytes;
 use std::{
     io,
+    pin::pin,
     time::{Duration, Instant},
 };
 
@@ -52,7 +53,7 @@ pub enum SettleError {
     Unsearchable(String, String),
     /// The catalogue could not be asked.
     Backend(BackendError),
-    /// The connection was lost before COMMIT was sent.
+    /// The connection, or the client, was lost before COMMIT was sent.
     Lost,
     /// The connection was lost and the branch surely did not commit.
     LostUncommitted,
@@ -90,6 +91,9 @@ pub trait Local {
     /// Inserts the undo record and commits; if an insert fails the commit is not run. An error means that the
     /// connection was lost on the way.
     fn commit(&mut self, undo: &UndoRows<'_>) -> impl Future<Output = io::Result<Committing>> + Send;
+
+    /// Waits until the application is gone.
+    fn client_gone(&mut self) -> impl Future<Output = ()> + Send;
 
     /// Rolls back, if the connection still stands.
     fn undo_locally(&mut self) -> impl Future<Output = ()> + Send;
@@ -182,7 +186,7 @@ impl<L: Local> Settler<'_, L> {
         failpoint::reach("proxy.before_register").await;
         *registered = true;
         let tables = branch.tables.clone();
-        let register = self.coordinator.register(self.request(branch.id, locks));
+        let mut register = pin!(self.coordinator.register(self.request(branch.id, locks)));
         let same = self.backend.changed(&tables);
         let images = async {
             match read {
@@ -190,7 +194,24 @@ impl<L: Local> Settler<'_, L> {
                 None => self.local.images(branch).await,
             }
         };
-        let (answer, after, same) = tokio::join!(register, images, same);
+        let mut answered = None;
+        let (after, same) = {
+            let mut looks = pin!(async { tokio::join!(images, same) });
+            loop {
+                tokio::select! {
+                    answer = &mut register, if answered.is_none() => answered = Some(answer),
+                    looks = &mut looks => break looks,
+                }
+            }
+        };
+        let answer = match answered {
+            Some(answer) => answer,
+            // It waits for locks. A client that goes leaves the queue.
+            None => tokio::select! {
+                answer = &mut register => answer,
+                () = self.local.client_gone() => return Err(SettleError::Lost),
+            },
+        };
         answer.map_err(|e| refused(e, registered))?;
         failpoint::reach("proxy.after_register").await;
         unchanged(same)?;

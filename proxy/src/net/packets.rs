@@ -63,6 +63,16 @@ impl Packets {
         Ok(self.stream.read_buf(&mut self.buffer).await? > 0)
     }
 
+    /// Waits until the other end is gone. What it says meanwhile is kept, up to a bound; behind that it is not seen to go.
+    pub async fn gone(&mut self) {
+        while self.buffer.len() < KEEP_SIZE {
+            if !self.fill().await.unwrap_or(false) {
+                return;
+            }
+        }
+        std::future::pending().await
+    }
+
     /// Room for more bytes; what was needed for a large packet once is given back.
     pub(super) fn make_room(&mut self, bytes: usize) {
         if self.buffer.is_empty() && self.buffer.capacity() > KEEP_SIZE {

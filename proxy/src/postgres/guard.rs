@@ -403,16 +403,19 @@ impl Ending<'_> {
     }
 
     pub(super) async fn ask(
-        &self,
+        &mut self,
         locks: Locks,
         tables: Vec<String>,
         wait: Duration,
     ) -> Result<(), SettleError> {
-        let resource = &self.session.resource;
+        let resource = self.session.resource.clone();
         let (name, session) = (resource.backend.name().to_owned(), self.session.number);
         let (keys, shared) = (locks.alone.into_iter().collect(), locks.shared.into_iter().collect());
         let check =
             Check { xid: None, resource: name, keys, shared, tables, everything: false, wait, session };
-        resource.coordinator.check(check).await.map_err(|error| SettleError::Call(Box::new(error)))
+        tokio::select! {
+            checked = resource.coordinator.check(check) => checked.map_err(|error| SettleError::Call(Box::new(error))),
+            () = self.client_gone() => Err(SettleError::Lost),
+        }
     }
 }

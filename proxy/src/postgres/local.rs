@@ -344,6 +344,10 @@ impl Local for Ending<'_> {
         Ok(after)
     }
 
+    async fn client_gone(&mut self) {
+        self.session.client.gone().await;
+    }
+
     fn part_limit(&self) -> usize {
         PART_LIMIT
     }

@@ -78,7 +78,7 @@ impl Session {
     }
 
     async fn await_free(
-        &self,
+        &mut self,
         keys: Vec<LockKey>,
         shared: Vec<LockKey>,
         tables: Vec<String>,
@@ -91,7 +91,12 @@ impl Session {
         let resource = self.resource.backend.name().to_owned();
         let session = self.number;
         let check = Check { xid, resource, keys, shared, tables, everything: false, wait, session };
-        self.resource.coordinator.check(check).await.map_err(|error| match xid {
+        let coordinator = self.resource.coordinator.clone();
+        let checked = tokio::select! {
+            checked = coordinator.check(check) => checked,
+            () = self.client.gone() => return Err(Failure::internal("its client has gone")),
+        };
+        checked.map_err(|error| match xid {
             Some(xid) => Failure::call(xid, &error),
             None => Failure::guarded(&error),
         })

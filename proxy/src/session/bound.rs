@@ -246,7 +246,12 @@ impl Session {
         let max_allowed_packet = settings.max_allowed_packet;
         let primary = self.server.clone().unwrap_or_default();
         let resource = self.resource.clone();
-        let mut local = LocalTransaction { backside: &mut self.backside, commit, max_allowed_packet };
+        let mut local = LocalTransaction {
+            backside: &mut self.backside,
+            client: &mut self.client,
+            commit,
+            max_allowed_packet,
+        };
         let mut settler = Settler {
             local: &mut local,
             backend: &resource.backend,

@@ -4,6 +4,7 @@ use super::{Answer, Backside};
 use crate::{
     backend::UNDO_LOG,
     branch::{AfterImages, Branch, Committing, Local, SettleError, UndoRows, after_images, read_inserts},
+    net::Packets,
 };
 use atone_undo_log::sql::hex;
 use std::io;
@@ -15,6 +16,8 @@ const UNDO_OVERHEAD: usize = 256 << 10;
 pub(super) struct LocalTransaction<'a> {
     /// The application's connection.
     pub backside: &'a mut Backside,
+    /// The application's end.
+    pub client: &'a mut Packets,
     /// The statement.
     pub commit: &'a str,
     /// The largest query the server takes.
@@ -73,6 +76,10 @@ impl Local for LocalTransaction<'_> {
             }
             _ => Committing::Doubt,
         })
+    }
+
+    async fn client_gone(&mut self) {
+        self.client.gone().await;
     }
 
     async fn undo_locally(&mut self) {

@@ -108,7 +108,8 @@ impl Client {
         }
     }
 
-    /// Registers a branch and takes its locks; the answer is its sequence number in the transaction.
+    /// Registers a branch and takes its locks; the answer is its sequence number in the transaction. Dropped while it waits
+    /// it leaves the queue; whether it is registered is then unknown.
     pub async fn register(&self, register: Register) -> Result<u64, CallError> {
         let budget = BUDGET + register.wait;
         match self.call(Request::Register(register), budget).await? {
@@ -227,6 +228,8 @@ impl Client {
     async fn ask(&self, body: Body, why: &mut String) -> Option<Answer> {
         let _turn = self.shared.calls.acquire().await.ok()?;
         let id = self.shared.ids.fetch_add(1, Ordering::Relaxed);
+        let waits = matches!(body, Body::Register(_) | Body::Check(_));
+        let mut place = Place { queue: waits.then_some(&self.queue), id };
         let mut backoff = connection::Backoff::default();
         loop {
             let (reply, answer) = oneshot::channel();
@@ -234,7 +237,10 @@ impl Client {
             match answer.await.ok()? {
                 Answer::Unavailable(reason) => *why = reason,
                 Answer::NotLeader(leader) => *why = format!("not the leader; that is '{leader}'"),
-                answer => return Some(answer),
+                answer => {
+                    place.queue = None;
+                    return Some(answer);
+                }
             }
             tokio::time::sleep(backoff.next()).await;
         }
@@ -253,5 +259,20 @@ impl Client {
             "the coordinator at {} gave an answer of another kind: {answer:?}",
             self.shared.addresses
         ))
+    }
+}
+
+/// A call that may stand in the queue for locks; left when nobody waits for its answer any more.
+struct Place<'c> {
+    queue: Option<&'c mpsc::Sender<Outgoing>>,
+    id: u64,
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        if let Some(queue) = self.queue {
+            // When the queue is full it ends with its own wait.
+            let _ = queue.try_send(Outgoing::Note(proxy_to_wire(FromProxy::GiveUp(self.id))));
+        }
     }
 }

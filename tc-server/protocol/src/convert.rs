@@ -128,6 +128,7 @@ pub fn proxy_to_wire(message: FromProxy) -> wire::ProxyMessage {
         FromProxy::Stuck(Stuck { resource, session, xid, by }) => {
             (0, Body::Stuck(wire::Stuck { resource, session, xid: shown(xid), by }))
         }
+        FromProxy::GiveUp(request) => (0, Body::GiveUp(wire::GiveUp { request })),
         FromProxy::Report { task, outcome, primary } => {
             let outcome = Some(outcome_to_wire(outcome));
             (0, Body::TaskReport(wire::TaskReport { task: task.0, outcome, primary }))
@@ -168,6 +169,7 @@ pub fn proxy_from_wire(message: wire::ProxyMessage) -> Result<FromProxy, WireErr
             let (resource, xid) = (s.resource, some_xid(&s.xid)?);
             return Ok(FromProxy::Stuck(Stuck { resource, session: s.session, xid, by: s.by }));
         }
+        Body::GiveUp(given_up) => return Ok(FromProxy::GiveUp(given_up.request)),
         Body::Sees(s) => return Ok(FromProxy::Sees(Resource { name: s.name, primary: s.primary })),
         Body::TaskReport(r) => {
             let outcome = match r.outcome.ok_or_else(|| missing("an outcome"))? {

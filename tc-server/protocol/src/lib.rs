@@ -26,4 +26,4 @@ pub mod wire {
 }
 
 /// The version of this contract; both sides refuse another one.
-pub const VERSION: u32 = 4;
+pub const VERSION: u32 = 5;

@@ -138,6 +138,8 @@ pub enum FromProxy {
     Sees(Resource),
     /// A statement waits in its database, or no more.
     Stuck(Stuck),
+    /// Nobody waits for the answer to the request of this id any more.
+    GiveUp(u64),
     /// How a task ended.
     Report {
         /// The task.

@@ -149,3 +149,33 @@ async fn a_unique_value_that_was_deleted_is_still_taken() {
         assert_eq!(room.dump(kind).await, before);
     }
 }
+
+#[tokio::test]
+async fn a_client_that_goes_leaves_the_queue() {
+    let room = room("conflict_gone", TABLES).await;
+    let api = room.world.api();
+    for kind in Kind::ALL {
+        let (mut first, mut second) = (room.app(kind).await, room.app(kind).await);
+        let holder = sql::begin(&mut first).await.unwrap();
+        first.query_drop("UPDATE t SET v = 1 WHERE id = 1").await.unwrap();
+        let gone = sql::begin(&mut second).await.unwrap();
+        let waiting = tokio::spawn(async move { second.query_drop("UPDATE t SET v = 2 WHERE id = 1").await });
+        wait::until("it waits", async || {
+            let locks = api.locks(&format!("xid={holder}")).unwrap();
+            if locks.iter().any(|lock| lock["waiting"] == 1) { Ok(()) } else { Err(locks) }
+        })
+        .await;
+        waiting.abort();
+        // One whose time was over would not have been registered, and had no branch.
+        wait::until("its branch is given up", async || {
+            let (_, transaction) = api.transaction(&gone).unwrap();
+            if transaction["branches"][0]["status"] == "failed" { Ok(()) } else { Err(transaction) }
+        })
+        .await;
+        assert_eq!(sql::commit(&mut first).await.unwrap(), "committed");
+        let told = sql::error_of(&mut first, "UPDATE t SET v = v + 1 WHERE id = 1").await;
+        assert_eq!(told.0, 0, "{kind:?}: {told:?}");
+        let values: Vec<i32> = room.direct(kind).await.query("SELECT v FROM t ORDER BY id").await.unwrap();
+        assert_eq!(values, [2, 0], "{kind:?}");
+    }
+}

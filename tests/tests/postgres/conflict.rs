@@ -3,6 +3,7 @@
 use crate::case::{TABLE, error_in, error_of, room};
 use atone_tests::postgres::Raw;
 use atone_tests::servers::Kind;
+use atone_tests::wait::until;
 
 const CONFLICT: [&str; 3] = ["55P03", "40P01", "40001"];
 
@@ -211,5 +212,35 @@ async fn two_hundred_clients_on_one_row() {
         assert!(total.iter().all(|done| *done > 0), "{kind:?}: nobody got on: {total:?}");
         let left = room.raw(false).await.unwrap().one("SELECT v FROM t WHERE id = 1").await.unwrap();
         assert_eq!(left, (10 + total[0] + total[1]).to_string(), "{kind:?}: {total:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_goes_leaves_the_queue() {
+    for kind in Kind::POSTGRES {
+        let room = room(kind, "conflict_leaves", TABLE).await;
+        let api = room.world.api();
+        let (mut first, mut second) = (room.raw(true).await.unwrap(), room.raw(true).await.unwrap());
+        let holder = first.one("SELECT atone_begin()").await.unwrap();
+        assert_eq!(error_of(&mut first, "UPDATE t SET v = 1 WHERE id = 1").await, Default::default());
+        let gone = second.one("SELECT atone_begin()").await.unwrap();
+        let waiting =
+            tokio::spawn(async move { error_of(&mut second, "UPDATE t SET v = 2 WHERE id = 1").await });
+        until("it waits", async || {
+            let locks = api.locks(&format!("xid={holder}")).unwrap();
+            if locks.iter().any(|lock| lock["waiting"] == 1) { Ok(()) } else { Err(locks) }
+        })
+        .await;
+        waiting.abort();
+        // One whose time was over would not have been registered, and had no branch.
+        until("its branch is given up", async || {
+            let (_, transaction) = api.transaction(&gone).unwrap();
+            if transaction["branches"][0]["status"] == "failed" { Ok(()) } else { Err(transaction) }
+        })
+        .await;
+        assert_eq!(first.one("SELECT atone_commit()").await.unwrap(), "committed");
+        let told = error_of(&mut first, "UPDATE t SET v = v + 1 WHERE id = 1").await;
+        assert_eq!(told, Default::default(), "{kind:?}");
+        assert_eq!(first.one("SELECT v FROM t WHERE id = 1").await.unwrap(), "2", "{kind:?}");
     }
 }

@@ -64,7 +64,7 @@ impl Session {
 
     /// Waits until all of this is free.
     pub(in crate::session) async fn await_free(
-        &self,
+        &mut self,
         mut wanted: Wanted,
         wait: Duration,
     ) -> Result<(), Failure> {
@@ -85,7 +85,12 @@ impl Session {
             wait,
             session: self.number,
         };
-        self.resource.coordinator.check(check).await.map_err(|error| match self.membership.xid() {
+        let coordinator = self.resource.coordinator.clone();
+        let checked = tokio::select! {
+            checked = coordinator.check(check) => checked,
+            () = self.client.gone() => return Err(Failure::dead("its client has gone")),
+        };
+        checked.map_err(|error| match self.membership.xid() {
             Some(xid) => Failure::call(xid, &error),
             None => Failure::guarded(&error),
         })
