@@ -10,6 +10,7 @@
 pub mod api;
 pub mod demo;
 pub mod failure;
+pub mod history;
 pub mod install;
 pub mod mysql;
 pub mod postgres;
