@@ -13,6 +13,8 @@ mod memory;
 mod proxies;
 mod requests;
 mod resolve;
+#[cfg(feature = "planted-bugs")]
+mod stale;
 mod turn;
 mod waiters;
 

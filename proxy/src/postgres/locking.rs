@@ -77,7 +77,7 @@ impl Session {
         self.await_free(keys, shared, tables.into_iter().collect(), wait).await
     }
 
-    async fn await_free(
+    pub(super) async fn await_free(
         &mut self,
         keys: Vec<LockKey>,
         shared: Vec<LockKey>,

@@ -10,6 +10,7 @@ use super::{
     statements::Prepared,
 };
 use crate::{backend::Entry, branch::Branch, wire::postgres::Bind};
+use atone_protocol::planted::{Bug, planted};
 use atone_undo_log::{
     analyze::Unsupported,
     capture::Captured,
@@ -100,6 +101,13 @@ impl Session {
             return self.refuse(&Failure::unsupported(&Unsupported(what))).await;
         }
         let entries = self.targets_of(prepared).await;
+        if planted(Bug::CheckBeforeRowLock)
+            && reads == 0
+            && self.guarding()
+            && let Err(failure) = self.check_early(&entries).await
+        {
+            return self.refuse(&failure).await;
+        }
         if bound || reads == 0 && !self.tells_all(prepared, &entries) {
             self.begin_counting();
         }

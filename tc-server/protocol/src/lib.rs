@@ -10,6 +10,7 @@ mod ids;
 mod lock_key;
 mod looked;
 pub mod messages;
+pub mod planted;
 mod status;
 
 pub use client::{CallError, Client, ClientOptions, Tasks};

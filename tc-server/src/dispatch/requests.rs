@@ -252,6 +252,10 @@ impl Leader {
                 return Answer::Unavailable(why);
             }
             let joined = self.with(|state, memory| {
+                #[cfg(feature = "planted-bugs")]
+                if super::stale::was_free(state, &check) {
+                    return Ok(None);
+                }
                 let Some((want, who)) = obstacle(state, &check) else { return Ok(None) };
                 if check.wait.is_zero() || Instant::now() >= deadline {
                     let status = state.transaction(who).map_or(TxStatus::Active, Transaction::status);
@@ -328,7 +332,7 @@ fn wants(resource: &str, keys: &[LockKey], shared: &[LockKey]) -> impl Iterator<
 }
 
 /// The first key that another transaction holds, and which one.
-fn obstacle(state: &State, check: &Check) -> Option<(Want, Xid)> {
+pub(super) fn obstacle(state: &State, check: &Check) -> Option<(Want, Xid)> {
     let against =
         |key: &LockKey, shared| state.locks().hold(&check.resource, key)?.against(check.xid, shared).next();
     let want = |key: LockKey, shared| {

@@ -3,6 +3,7 @@
 use super::apply::finished;
 use super::phase_one::release;
 use super::{BranchStatus, Decision, Effects, EventKind, Reply, State, Transaction};
+use atone_protocol::planted::{Bug, planted};
 use atone_protocol::{BranchId, Refusal, TxStatus, Xid};
 use std::sync::Arc;
 
@@ -111,6 +112,10 @@ impl State {
         let tx = Arc::make_mut(tx);
         tx.tell(self.clock, EventKind::Rollback, None, &reason);
         tx.decision = Some(Decision::Rollback(reason));
+        if planted(Bug::ReleaseAtRollbackDecision) {
+            let branches: Vec<BranchId> = tx.branches.keys().copied().collect();
+            branches.into_iter().for_each(|id| release(&mut self.locks, xid, tx, id, effects));
+        }
         self.deadlines.remove(&(tx.deadline_at, xid));
         self.totals.rolled_back += 1;
         effects.decided.push(xid);

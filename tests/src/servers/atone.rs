@@ -16,16 +16,27 @@ use std::process::Command;
 struct Service {
     name: &'static str,
     program: PathBuf,
+    /// The planted bug, if it was built with some.
+    bug: &'static str,
     process: Option<Process>,
     dir: Scratch,
 }
 
 impl Service {
-    fn start(name: &'static str, program: PathBuf, config: &dyn Fn(&Scratch) -> String) -> Result<Self> {
+    fn start(
+        name: &'static str,
+        profile: Profile,
+        program: PathBuf,
+        config: &dyn Fn(&Scratch) -> String,
+    ) -> Result<Self> {
+        let bug = match profile {
+            Profile::Planted(bug) => bug,
+            Profile::Debug | Profile::Release => "",
+        };
         let dir = Scratch::new(name)?;
         let file = dir.join("config.toml");
         std::fs::write(&file, config(&dir)).or_fail(file.display())?;
-        let mut service = Self { name, program, process: None, dir };
+        let mut service = Self { name, program, bug, process: None, dir };
         service.restart("")?;
         Ok(service)
     }
@@ -36,6 +47,7 @@ impl Service {
         let mut command = Command::new(&self.program);
         command.arg("--config").arg(self.dir.join("config.toml"));
         command.env("ATONE_FAILPOINT", failpoints).env_remove("ATONE_SERVER");
+        command.env("ATONE_PLANTED_BUG", self.bug);
         let log = self.dir.join("log");
         let ready = |log: &str| log.matches(&format!("{} ready", self.name)).count();
         let before = ready(&std::fs::read_to_string(&log).unwrap_or_default());
@@ -111,7 +123,7 @@ impl Coordinator {
     /// Starts one with an empty data folder.
     pub fn start(profile: Profile) -> Result<Self> {
         let (grpc, http) = (ports::free(), ports::free());
-        let service = Service::start("atone-tc", binaries(profile)?.coordinator, &|dir| {
+        let service = Service::start("atone-tc", profile, binaries(profile)?.coordinator, &|dir| {
             format!(
                 "node_id = 1\nlisten = \"127.0.0.1:{grpc}\"\nhttp = \"127.0.0.1:{http}\"\ndata_dir = \"{}\"\n",
                 dir.join("data").display()
@@ -179,7 +191,7 @@ impl Proxy {
             coordinator_http: ports::free(),
         };
         let program = binaries(profile)?.proxy;
-        let service = Service::start("atone-proxy", program, &|dir| {
+        let service = Service::start("atone-proxy", profile, program, &|dir| {
             toml(dir, coordinator, databases, &listeners) + "\n" + more
         })?;
         Ok(Self(service, listeners))

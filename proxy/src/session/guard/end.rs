@@ -11,7 +11,10 @@ use crate::{
         reply::OkPacket,
     },
 };
-use atone_protocol::Check;
+use atone_protocol::{
+    Check,
+    planted::{Bug, WINDOW, planted},
+};
 use atone_undo_log::capture::{self, Captured};
 use bytes::Bytes;
 use std::{collections::BTreeSet, time::Duration};
@@ -58,8 +61,20 @@ impl Session {
             Ok(wanted) => wanted,
             Err(failure) => return Ok(Err(failure)),
         };
+        if planted(Bug::CheckBeforeRowLock) {
+            return Ok(Ok(()));
+        }
         let wait = self.lock_wait();
         Ok(self.await_free(wanted, wait).await)
+    }
+
+    /// A planted bug: what is asked before the statement runs, when its rows are not known yet.
+    pub(super) async fn check_early(&mut self, table: &str) -> Result<(), Failure> {
+        let wanted = Wanted { tables: BTreeSet::from([table.to_owned()]), ..Wanted::default() };
+        let wait = self.lock_wait();
+        self.await_free(wanted, wait).await?;
+        tokio::time::sleep(WINDOW).await;
+        Ok(())
     }
 
     /// Waits until all of this is free.

@@ -17,6 +17,7 @@ use crate::{
         reply::OkPacket,
     },
 };
+use atone_protocol::planted::{Bug, planted};
 use atone_undo_log::{
     analyze::{Unsupported, Verb, analyze_write},
     capture::{self, Captured},
@@ -71,6 +72,13 @@ impl Session {
             }
             Err(_) => return self.run_unread(text, command).await,
         };
+        if planted(Bug::CheckBeforeRowLock)
+            && let Err(failure) = self.check_early(&plan.entry.name).await
+        {
+            self.roll_back_locally().await?;
+            self.touched.clear();
+            return self.fail(&failure).await;
+        }
         let ran = match prepared {
             true => self.run_prepared(&plan, &command, alone).await?,
             false => self.run_text(&plan, text, &command, &settings, alone).await?,
