@@ -75,8 +75,8 @@ pub fn check(history: &History) -> Vec<Anomaly> {
     anomalies.extend(dirty_updates(&orders));
     for (number, reader) in history.transactions.iter().enumerate() {
         anomalies.extend(dirty_reads(&orders, number));
-        anomalies.extend(internal(reader));
         if reader.outcome == Outcome::Committed {
+            anomalies.extend(internal(reader));
             anomalies.extend(lost_updates(&orders, number));
         }
     }

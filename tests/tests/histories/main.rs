@@ -9,12 +9,15 @@ mod lists;
 mod planted;
 mod settled;
 mod stage;
+mod steps;
+mod tally;
 
 use atone_tests::history::{Anomaly, History, Outcome, check};
 use atone_tests::servers::Kind;
 use atone_tests::servers::binaries::Profile;
-use lists::{Shape, Tally};
+use lists::Shape;
 use stage::Stage;
+use tally::Tally;
 use tokio::sync::{Mutex, MutexGuard};
 
 /// One after the other: they would only make one another slow, and the programs with bugs are built where the others are.
@@ -42,25 +45,48 @@ fn assert_clean(name: &str, seed: u64, history: &History, anomalies: &[Anomaly])
     panic!("ATONE_HISTORY_SEED={seed}, {path}: {count} anomalies\n{}", told.join("\n"));
 }
 
-async fn lists_are_clean(name: &str, kinds: [Kind; 2], shape: Shape) {
+async fn lists_are_clean(name: &str, kinds: [Kind; 2], shape: Shape, failpoints: &str) {
     let _alone = alone().await;
     let seed = seed();
-    let stage = Stage::start(Profile::Debug, kinds, "").expect("the servers start");
-    let history = lists::run(&stage, name, shape, seed).await;
+    let mut stage = Stage::start(Profile::Debug, kinds, failpoints).expect("the servers start");
+    let history = lists::run(&mut stage, name, shape, seed).await;
     assert_clean(name, seed, &history, &check(&history));
     Tally::of(&history).must_mean_something(shape);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn lists() {
-    let shape = Shape { clients: 6, each: 60, lists: 12, rollbacks: 17, pause: 15 };
-    lists_are_clean("lists", [Kind::Maria, Kind::Pg15], shape).await;
+    let shape = Shape { clients: 6, each: 60, lists: 12, rollbacks: 17, pause: 15, deaths: 0 };
+    lists_are_clean("lists", [Kind::Maria, Kind::Pg15], shape, "").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn hot_row() {
-    let shape = Shape { clients: 4, each: 40, lists: 1, rollbacks: 17, pause: 15 };
-    lists_are_clean("hot_row", [Kind::MySql, Kind::Pg18], shape).await;
+    let shape = Shape { clients: 4, each: 40, lists: 1, rollbacks: 17, pause: 15, deaths: 0 };
+    lists_are_clean("hot_row", [Kind::MySql, Kind::Pg18], shape, "").await;
+}
+
+/// Each step that others might come between takes its time.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn pauses() {
+    let shape = Shape { clients: 6, each: 30, lists: 8, rollbacks: 30, pause: 15, deaths: 0 };
+    let places = [
+        "proxy.after_register=pause:10",
+        "proxy.before_local_commit=pause:10",
+        "proxy.after_local_commit=pause:10",
+        "proxy.phase_two_before_commit=pause:40",
+        "proxy.phase_two_after_commit=pause:40",
+        "tc.after_decide=pause:20",
+        "tc.before_dispatch=pause:60",
+    ];
+    lists_are_clean("pauses", [Kind::MySql, Kind::Pg18], shape, &places.join(";")).await;
+}
+
+/// Of the proxy, of the coordinator and of both, so that of many a COMMIT nobody knows.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn deaths() {
+    let shape = Shape { clients: 6, each: 60, lists: 8, rollbacks: 17, pause: 15, deaths: 8 };
+    lists_are_clean("deaths", [Kind::Maria, Kind::Pg15], shape, "").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -31,15 +31,15 @@ async fn is_found(bug: &'static str, failpoints: &str, each: &[Anomaly], any: &[
     let _alone = alone().await;
     let seed = seed();
     let kinds = [Kind::Maria, Kind::Pg15];
-    let stage = Stage::start(Profile::Planted(bug), kinds, failpoints).expect("the servers start");
+    let mut stage = Stage::start(Profile::Planted(bug), kinds, failpoints).expect("the servers start");
     let mut found: BTreeMap<Anomaly, usize> = BTreeMap::new();
     for attempt in 0..ATTEMPTS {
         // What is blocked keeps everybody out, so that some anomalies are seen only where nothing is rolled back.
         let shape = match attempt % 2 {
-            0 => Shape { clients: 4, each: 15, lists: 2, rollbacks: 40, pause: 60 },
-            _ => Shape { clients: 4, each: 15, lists: 1, rollbacks: 0, pause: 60 },
+            0 => Shape { clients: 4, each: 15, lists: 2, rollbacks: 40, pause: 60, deaths: 0 },
+            _ => Shape { clients: 4, each: 15, lists: 1, rollbacks: 0, pause: 60, deaths: 0 },
         };
-        let history = lists::run(&stage, &format!("{bug}_{attempt}"), shape, seed ^ attempt).await;
+        let history = lists::run(&mut stage, &format!("{bug}_{attempt}"), shape, seed ^ attempt).await;
         for anomaly in check(&history) {
             let count = found.entry(anomaly.kind).or_default();
             if *count == 0 {

@@ -16,7 +16,7 @@ pub struct Stage {
 }
 
 impl Stage {
-    /// Starts them; the coordinator reaches these failpoints.
+    /// Starts them, with these failpoints in proxy and coordinator.
     pub fn start(profile: Profile, kinds: [Kind; 2], failpoints: &str) -> Result<Self> {
         let databases = std::thread::scope(|scope| {
             let second = scope.spawn(|| Database::start_with(kinds[1], Durability::Lazy));
@@ -27,8 +27,26 @@ impl Stage {
         if !failpoints.is_empty() {
             coordinator.restart_with(failpoints)?;
         }
-        let proxy = Proxy::start(profile, Some(&coordinator.grpc()), &[&databases[0], &databases[1]])?;
+        let mut proxy = Proxy::start(profile, Some(&coordinator.grpc()), &[&databases[0], &databases[1]])?;
+        if !failpoints.is_empty() {
+            proxy.restart_with(failpoints)?;
+        }
         Ok(Self { databases, coordinator, proxy })
+    }
+
+    /// Kills these at once, and starts them again.
+    pub fn die(&mut self, proxy: bool, coordinator: bool) -> Result<()> {
+        if proxy {
+            self.proxy.kill9();
+        }
+        if coordinator {
+            self.coordinator.kill9();
+            self.coordinator.restart()?;
+        }
+        if proxy {
+            self.proxy.restart()?;
+        }
+        Ok(())
     }
 
     pub fn api(&self) -> Api {
@@ -36,7 +54,8 @@ impl Stage {
     }
 
     /// A schema with these tables in both databases. Statements are parted by `; `.
-    pub async fn room(&self, name: &str, tables: &str) -> Result<Room> {
+    /// `mortal`: what the clients talk to may die meanwhile.
+    pub async fn room(&self, name: &str, tables: &str, mortal: bool) -> Result<Room> {
         let schema = format!("shop_{name}");
         let [mysql, postgres] = &self.databases;
         let mut conn = sql::connect(mysql.port(), SERVICE, None).await?;
@@ -51,7 +70,7 @@ impl Stage {
         owner.batch_execute(tables).await?;
         let kinds = [mysql.kind(), postgres.kind()];
         let direct = [mysql.port(), postgres.port()];
-        Ok(Room { schema, kinds, direct, through: kinds.map(|kind| self.proxy.port(kind)) })
+        Ok(Room { schema, kinds, mortal, direct, through: kinds.map(|kind| self.proxy.port(kind)) })
     }
 }
 
@@ -60,6 +79,7 @@ impl Stage {
 pub struct Room {
     pub schema: String,
     pub kinds: [Kind; 2],
+    pub mortal: bool,
     /// The databases' ports.
     pub direct: [u16; 2],
     /// The proxy's.
