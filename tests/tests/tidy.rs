@@ -162,6 +162,32 @@ fn nothing_is_left_undone() {
 }
 
 #[test]
+fn planted_bugs_are_in_the_named_places_only() {
+    let places = [
+        "proxy/src/postgres/guard.rs",
+        "proxy/src/postgres/write.rs",
+        "proxy/src/session/guard/end.rs",
+        "proxy/src/session/guard/write.rs",
+        "tc-server/protocol/src/planted.rs",
+        "tc-server/src/dispatch/requests.rs",
+        "tc-server/src/dispatch/stale.rs",
+        "tc-server/src/state/phase_two.rs",
+    ];
+    let products = ["undo-log/src", "proxy/src", "tc-server"].iter().flat_map(|place| sources(place));
+    let outside = products.filter(|source| !places.contains(&source.path.as_str()));
+    let words = ["planted::", "planted(", "planted-bugs"];
+    let found = outside.flat_map(|source| words.map(|word| source.places(word)).concat());
+    let found = found.filter(|place| !place.ends_with("#[cfg(feature = \"planted-bugs\")]"));
+    none(found.collect(), "bugs for the tests to find");
+    for package in ["proxy", "tc-server", "tc-server/protocol"] {
+        assert!(
+            !manifest(package).lines().any(|line| line.starts_with("default =")),
+            "{package} has default features"
+        );
+    }
+}
+
+#[test]
 fn dialects_are_told_apart_in_the_named_rooms_only() {
     let rooms = [
         "undo-log/src/analyze",
