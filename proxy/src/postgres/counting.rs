@@ -155,7 +155,7 @@ impl Session {
         let refused = match how {
             _ if self.guarding() => None,
             Counted::Plain | Counted::Copy => None,
-            Counted::Procedure if self.block => None,
+            Counted::Procedure if self.block || self.text_block => None,
             Counted::Procedure => {
                 Some("CALL or DO, which could commit by itself, outside BEGIN … COMMIT".to_owned())
             }
@@ -183,7 +183,7 @@ impl Session {
         }
         let uncounted = match how {
             // It may end local transactions by itself.
-            Counted::Procedure => !self.block && !self.guard_is_up(),
+            Counted::Procedure => !self.block && !self.text_block && !self.guard_is_up(),
             Counted::Execute(name) => self.statements.reads(name),
             Counted::Plain | Counted::Copy => false,
         };

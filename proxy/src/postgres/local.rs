@@ -5,6 +5,7 @@ use super::{
     counters::Question,
     moves,
     pipeline::{Ask, Fate, Pipeline, Ran},
+    texts::alone,
 };
 use crate::{
     backend::{Entry, Postgres, UNDO_LOG},
@@ -67,7 +68,7 @@ impl Session {
         let Some(branch) = branch else {
             // Nothing was written, or all of it is void: the server answers COMMIT or ROLLBACK as it is.
             self.ended = None;
-            self.pipeline.pass(frame, Ask::Execute);
+            self.pipeline.give(frame, Ask::Execute, self.fate_of_commit());
             self.send().await?;
             self.counters.forget();
             if self.skipping {
@@ -93,6 +94,11 @@ impl Session {
                 self.end_refused().await
             }
         }
+    }
+
+    /// The client does not hear of a COMMIT of ours.
+    fn fate_of_commit(&self) -> Fate {
+        if self.text_block { Fate::DropUnlessError } else { Fate::Pass }
     }
 
     /// The Sync of an implicit local transaction that has written.
@@ -402,19 +408,26 @@ impl Ending<'_> {
     /// Runs what was gathered, and the client's COMMIT or the Sync that stands for it.
     pub(super) async fn finish(&mut self, mut pipeline: Pipeline) -> io::Result<Committing> {
         let mut answer = Vec::new();
+        let in_block = self.session.text_block;
         match self.commit {
-            Some(frame) => pipeline.pass(frame, Ask::Execute),
-            None => pipeline.sync(Fate::Drop),
+            Some(frame) => pipeline.give(frame, Ask::Execute, self.session.fate_of_commit()),
+            None => {
+                if in_block {
+                    alone(&mut pipeline, &self.session.own_name(), "COMMIT", Fate::DropUnlessError);
+                }
+                pipeline.sync(Fate::Drop);
+            }
         }
         let ran = self.run(&mut pipeline, &mut answer).await?;
         if let Some((error, _)) = ran.error {
             // An error at or before the commit is definite: the server has rolled back.
             return Ok(Committing::Refused(ServerError { code: 0, payload: error.frame }));
         }
+        // A failed transaction answers ROLLBACK, without an error.
+        let committed = ran.tags.last().is_some_and(|t| t == "COMMIT" || t == "PREPARE TRANSACTION");
         let done = match self.commit {
-            // A failed transaction answers ROLLBACK, without an error.
-            Some(_) => ran.tags.last().is_some_and(|t| t == "COMMIT" || t == "PREPARE TRANSACTION"),
-            None => ran.ready == Some(IDLE),
+            Some(_) => committed,
+            None => ran.ready == Some(IDLE) && (committed || !in_block),
         };
         let answer = Bytes::from(answer);
         Ok(match (done, ran.doubtful) {

@@ -22,6 +22,7 @@ mod query;
 mod search;
 mod statements;
 mod sync;
+mod texts;
 mod turn;
 mod write;
 
@@ -104,6 +105,8 @@ pub struct Session {
     status: u8,
     /// An explicit local transaction is open.
     block: bool,
+    /// A block of ours stands around statements of a text.
+    text_block: bool,
     statements: Statements,
     pipeline: Pipeline,
     /// What the client gets next.
@@ -160,6 +163,7 @@ impl Session {
             unsynced: false,
             status,
             block: false,
+            text_block: false,
             statements: Statements::default(),
             pipeline: Pipeline::default(),
             answer: Vec::new(),

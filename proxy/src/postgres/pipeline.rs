@@ -43,6 +43,8 @@ pub enum Ask {
 pub enum Fate {
     /// The client gets it.
     Pass,
+    /// The client gets it, without notices.
+    Silently,
     /// Nobody needs it.
     Drop,
     /// Nobody needs it, but an error is the client's.
@@ -141,8 +143,13 @@ impl Pipeline {
 
     /// A message as the client made it.
     pub fn pass(&mut self, frame: &[u8], ask: Ask) {
+        self.give(frame, ask, Fate::Pass);
+    }
+
+    /// The same, with another fate.
+    pub fn give(&mut self, frame: &[u8], ask: Ask, fate: Fate) {
         self.out.extend(frame);
-        self.awaited.push_back((ask, Fate::Pass));
+        self.awaited.push_back((ask, fate));
     }
 
     /// Parse.
@@ -272,7 +279,7 @@ impl Pipeline {
                     }
                 }
                 (b'D', Ask::Execute) => match &fate {
-                    Fate::Pass => {
+                    Fate::Pass | Fate::Silently => {
                         answer.append(&mut withheld);
                         answer.extend(&message.frame);
                     }
@@ -318,7 +325,8 @@ impl Pipeline {
                 (tag, ask) if ends(tag, ask) => {
                     self.awaited.pop_front();
                     let tag = crate::wire::postgres::message::command_tag(message.body()).to_owned();
-                    if matches!(message.tag, b'C' | b's') && matches!(fate, Fate::Capture { .. } | Fate::Pass)
+                    if matches!(message.tag, b'C' | b's')
+                        && matches!(fate, Fate::Capture { .. } | Fate::Pass | Fate::Silently)
                     {
                         if let Fate::Capture { write, .. } = &fate {
                             begins.entry(*write).or_insert(answer.len());
@@ -353,7 +361,7 @@ impl Pipeline {
                             }
                         }
                         (b'n', Fate::DropNoData | Fate::Withhold) => {}
-                        (_, Fate::Pass | Fate::DropNoData) => {
+                        (_, Fate::Pass | Fate::Silently | Fate::DropNoData) => {
                             if message.tag == b'C' {
                                 ran.last_complete = Some(answer.len());
                             }

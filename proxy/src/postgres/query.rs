@@ -81,8 +81,10 @@ impl Session {
         if !statements.iter().all(ours) {
             self.pipeline.close(b'S', "");
         }
-        for statement in &statements {
-            self.simple(statement).await?;
+        for (at, statement) in statements.iter().enumerate() {
+            if statements.len() == 1 || self.next_of_text(&statements[at..]).await? {
+                self.simple(statement).await?;
+            }
             if self.skipping {
                 break;
             }

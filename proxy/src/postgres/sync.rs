@@ -35,6 +35,7 @@ impl Session {
 
     /// Sends the Sync, and tells the client that we are ready.
     pub(super) async fn sync(&mut self) -> Result<(), End> {
+        self.gather_end_of_block();
         self.pipeline.sync(Fate::Drop);
         self.poisoned = false;
         let mut ran = self.pipeline.run(&mut self.database, &mut self.client, &mut self.answer).await?;
@@ -47,6 +48,10 @@ impl Session {
             let ran = self.pipeline.run(&mut self.database, &mut self.client, &mut Vec::new()).await?;
             ready = ran.ready;
         }
+        if self.text_block && ready.is_some_and(|status| status != IDLE) {
+            // A text that failed leaves nothing open.
+            ready = self.ask_alone("ROLLBACK").await?.ready;
+        }
         self.after_sync(ready);
         build::ready(&mut self.answer, self.status);
         self.querying = false;
@@ -56,7 +61,7 @@ impl Session {
     pub(super) fn after_sync(&mut self, ready: Option<u8>) {
         self.status = ready.unwrap_or(self.status);
         self.block = self.status != IDLE;
-        (self.skipping, self.unsynced, self.refused) = (false, false, false);
+        (self.skipping, self.unsynced, self.refused, self.text_block) = (false, false, false, false);
         self.writes.clear();
         if !self.block {
             self.branch = None;
@@ -90,7 +95,7 @@ impl Session {
     /// Rolls the local transaction back; an implicit one too, which a Sync alone would commit.
     pub(super) async fn abandon(&mut self) -> Result<(), End> {
         self.send().await?;
-        self.branch = None;
+        (self.branch, self.text_block) = (None, false);
         self.writes.clear();
         self.counters.forget();
         self.pipeline.poison();

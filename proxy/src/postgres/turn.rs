@@ -5,8 +5,11 @@
 //! client's COMMIT stands.
 
 use super::{
-    End, Failure, IDLE, OPEN, Session, failure, first_words, pipeline::Ask, rolling_back,
-    statements::Prepared, write::Asked,
+    End, Failure, IDLE, OPEN, Session, failure, first_words,
+    pipeline::{Ask, Fate},
+    rolling_back,
+    statements::Prepared,
+    write::Asked,
 };
 use crate::wire::postgres::{
     Bind, Parse, build,
@@ -187,7 +190,7 @@ impl Session {
         match prepared.as_deref().map(Prepared::class) {
             Some(Class::Control(control)) if control.function != "set" => {
                 let (text, types) = super::control::stand_in(control, given);
-                self.pipeline.parse(&name, &text, &types, super::pipeline::Fate::Pass);
+                self.pipeline.parse(&name, &text, &types, Fate::Pass);
             }
             Some(Class::Unsupported(what)) if what.0.contains("atone") => {
                 let failure = Failure::unsupported(&what.clone());
@@ -337,7 +340,11 @@ impl Session {
                 }
             }
             Class::Begin => {
-                self.pipeline.pass(frame, Ask::Execute);
+                if std::mem::take(&mut self.text_block) {
+                    self.pipeline.give(frame, Ask::Execute, Fate::Silently);
+                } else {
+                    self.pipeline.pass(frame, Ask::Execute);
+                }
                 self.block = true;
             }
             Class::Commit { chain } => return self.commit(frame, *chain).await,

@@ -1,6 +1,7 @@
 //! Outside a global transaction nobody can tell the proxy from the database: each session of the battery is played to
 //! both, and every message must be the same.
 
+use crate::battery_blocks::BLOCKS;
 use crate::battery_extended::EXTENDED;
 use crate::battery_local::LOCAL;
 use crate::battery_simple::SIMPLE;
@@ -175,6 +176,16 @@ async fn local_writes_on_15() {
 #[tokio::test]
 async fn local_writes_on_18() {
     battery(Kind::Pg18, LOCAL).await;
+}
+
+#[tokio::test]
+async fn blocks_on_15() {
+    battery(Kind::Pg15, BLOCKS).await;
+}
+
+#[tokio::test]
+async fn blocks_on_18() {
+    battery(Kind::Pg18, BLOCKS).await;
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 //! One binary, so that all of it shares one set of servers; each test has its own schema in them.
 
 mod battery;
+mod battery_blocks;
 mod battery_extended;
 mod battery_local;
 mod battery_simple;
