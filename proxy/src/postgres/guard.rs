@@ -99,9 +99,9 @@ impl Session {
     pub(super) fn guard_concerns(&self, statements: &[Arc<Prepared>]) -> bool {
         let up = self.guard_is_up();
         if up && !self.block {
-            // It ends the implicit local transaction of the pipeline that it stands in; not so a read from 18 on.
+            // It ends the implicit local transaction of the pipeline that it stands in; not so a read that is a part of it.
             let read = matches!(statements, [one] if *one.class() == Class::Read);
-            return !(read && self.major() >= 18);
+            return !(read && self.goes_on());
         }
         let one = |p: &Arc<Prepared>| match p.class() {
             Class::Write(_) | Class::Locking(Some(_)) => true,

@@ -412,6 +412,9 @@ impl Ending<'_> {
         match self.commit {
             Some(frame) => pipeline.give(frame, Ask::Execute, self.session.fate_of_commit()),
             None => {
+                if self.session.queried {
+                    pipeline.query_nothing();
+                }
                 if in_block {
                     alone(&mut pipeline, &self.session.own_name(), "COMMIT", Fate::DropUnlessError);
                 }

@@ -101,6 +101,10 @@ pub struct Session {
     defines: bool,
     /// Statements were run that no Sync has followed yet.
     unsynced: bool,
+    /// Outside a block an Execute was sent that no Sync has followed yet.
+    executed: bool,
+    /// And then a simple Query, which from PostgreSQL 18 on does not end that pipeline, and nothing since.
+    queried: bool,
     /// The server's transaction status, as of the last ReadyForQuery or of what has ended one since.
     status: u8,
     /// An explicit local transaction is open.
@@ -161,6 +165,8 @@ impl Session {
             free: (0, 0),
             defines: false,
             unsynced: false,
+            executed: false,
+            queried: false,
             status,
             block: false,
             text_block: false,
@@ -253,6 +259,9 @@ impl Session {
             }
             let Some(head) = header(arrived) else { return Ok(false) };
             let (tag, length) = head.map_err(invalid)?;
+            if tag == b'Q' && self.guards && length <= turn::MESSAGE_LIMIT && self.goes_on() {
+                return Ok(true);
+            }
             if matches!(tag, b'Q' | b'P' | b'B') && length <= LOOK_LIMIT {
                 let Some(message) = arrived.get(..length) else {
                     self.client.want(self.free.0 + length);
@@ -280,6 +289,11 @@ impl Session {
                     return Ok(false);
                 }
                 self.statements.overlook(tag, name.strip_suffix(&[0]).unwrap_or(name));
+            }
+            match tag {
+                b'E' => self.executed |= self.status == IDLE,
+                b'S' => (self.executed, self.queried) = (false, false),
+                _ => {}
             }
             self.pending.sent(tag);
             self.passing.0 = length;
@@ -345,7 +359,7 @@ impl Session {
             let event = duplex(&mut self.client, &mut self.database, self.free).await?;
             self.on_event(event)?;
         }
-        self.block = self.status != IDLE;
+        self.block = self.status != IDLE && !self.goes_on();
         Ok(())
     }
 }

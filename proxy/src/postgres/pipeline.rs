@@ -188,6 +188,12 @@ impl Pipeline {
         self.awaited.push_back((Ask::Sync, fate));
     }
 
+    /// A simple Query of nothing: a Sync right behind one is another to PostgreSQL 18 than one behind an Execute.
+    pub fn query_nothing(&mut self) {
+        self.out.extend([b'Q', 0, 0, 0, 5, 0]);
+        self.awaited.extend([(Ask::Execute, Fate::Drop), (Ask::Sync, Fate::Drop)]);
+    }
+
     /// Makes the server's local transaction fail, as any error would: what the client is told is up to us.
     pub fn poison(&mut self) {
         let bind = Bind {

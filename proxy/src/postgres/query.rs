@@ -1,7 +1,9 @@
 //! A simple Query inside a global transaction: each of its statements is run by the extended protocol, in one implicit
 //! local transaction, and answered as the simple one answers.
 
-use super::{End, Failure, Session, pipeline::Fate, statements::Prepared, write::Asked};
+use super::{
+    End, Failure, OPEN, Session, pipeline::Fate, statements::Prepared, texts::ends_block, write::Asked,
+};
 use crate::net::duplex;
 use crate::wire::postgres::{Bind, build, message::Message};
 use atone_undo_log::{
@@ -18,6 +20,11 @@ const PADDING_LIMIT: usize = 1 << 20;
 
 impl Session {
     pub(super) async fn on_query(&mut self, message: &Message) -> Result<(), End> {
+        // One that stands behind an error in a pipeline is skipped.
+        self.send().await?;
+        if self.skipping {
+            return Ok(());
+        }
         let body = message.body();
         let Ok(text) = std::str::from_utf8(body.strip_suffix(&[0]).unwrap_or(body)) else {
             if self.guarding() {
@@ -89,7 +96,29 @@ impl Session {
                 break;
             }
         }
+        if let ([one], true, false) = (statements.as_slice(), self.goes_on(), self.block)
+            && !ours(one)
+            && !ends_block(one)
+        {
+            return self.stay_in_pipeline().await;
+        }
         self.on_sync().await
+    }
+
+    /// Does a simple Query not end the pipeline that it stands in? From PostgreSQL 18 on, behind an Execute.
+    pub(super) fn goes_on(&self) -> bool {
+        self.executed && self.major() >= 18
+    }
+
+    /// A Query was run in such a pipeline, which is still open, as the client is told.
+    async fn stay_in_pipeline(&mut self) -> Result<(), End> {
+        self.send().await?;
+        if self.skipping {
+            return self.on_sync().await;
+        }
+        (self.status, self.querying, self.queried) = (OPEN, false, true);
+        build::ready(&mut self.answer, OPEN);
+        self.hand_over().await
     }
 
     /// One statement of a simple Query.
@@ -137,7 +166,7 @@ impl Session {
     pub(super) async fn relay(&mut self, message: &Message) -> Result<(), End> {
         self.send().await?;
         self.hand_over().await?;
-        let pipelined = self.guard_is_up() && !self.block;
+        let pipelined = (self.guard_is_up() || self.goes_on()) && !self.block;
         if message.tag == b'Q' {
             self.statements.note(message.tag, message.body());
             self.defines |= super::statements::may_define(message.body());
@@ -155,6 +184,8 @@ impl Session {
             self.on_event(event)?;
         }
         self.block = self.status != super::IDLE && !pipelined;
+        self.executed &= self.status != super::IDLE;
+        self.queried = message.tag == b'Q' && pipelined && self.goes_on();
         Ok(())
     }
 }

@@ -36,6 +36,9 @@ impl Session {
     /// Sends the Sync, and tells the client that we are ready.
     pub(super) async fn sync(&mut self) -> Result<(), End> {
         self.gather_end_of_block();
+        if self.queried && !self.skipping {
+            self.pipeline.query_nothing();
+        }
         self.pipeline.sync(Fate::Drop);
         self.poisoned = false;
         let mut ran = self.pipeline.run(&mut self.database, &mut self.client, &mut self.answer).await?;
@@ -62,6 +65,7 @@ impl Session {
         self.status = ready.unwrap_or(self.status);
         self.block = self.status != IDLE;
         (self.skipping, self.unsynced, self.refused, self.text_block) = (false, false, false, false);
+        (self.executed, self.queried) = (false, false);
         self.writes.clear();
         if !self.block {
             self.branch = None;
@@ -95,7 +99,7 @@ impl Session {
     /// Rolls the local transaction back; an implicit one too, which a Sync alone would commit.
     pub(super) async fn abandon(&mut self) -> Result<(), End> {
         self.send().await?;
-        (self.branch, self.text_block) = (None, false);
+        (self.branch, self.text_block, self.executed, self.queried) = (None, false, false, false);
         self.writes.clear();
         self.counters.forget();
         self.pipeline.poison();

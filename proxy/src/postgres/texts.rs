@@ -139,7 +139,7 @@ fn bind_of(name: &str) -> Bind {
 }
 
 /// Does a statement begin or end a block, or try to?
-fn ends_block(prepared: &Arc<Prepared>) -> bool {
+pub(super) fn ends_block(prepared: &Arc<Prepared>) -> bool {
     match prepared.class() {
         Class::Begin
         | Class::Commit { .. }

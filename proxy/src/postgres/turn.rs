@@ -41,7 +41,8 @@ impl Session {
             let running = self.membership.xid().map(|xid| resource.running.begin(self.number, xid));
             self.on_message(message).await?;
             drop(running);
-            if ends && self.membership.binding.is_none() && self.pipeline.is_empty() && !self.guard_is_up() {
+            let between = self.pipeline.is_empty() && !self.guard_is_up() && !self.skipping;
+            if ends && between && self.membership.binding.is_none() {
                 return Ok(());
             }
         }
@@ -121,6 +122,7 @@ impl Session {
             self.counters.forget_statement();
             self.statements.forget_own();
         }
+        self.queried &= !matches!(message.tag, b'P' | b'B' | b'D' | b'E' | b'Q' | b'F');
         match message.tag {
             b'P' => self.on_parse(&message).await,
             b'B' => {
@@ -203,6 +205,7 @@ impl Session {
 
     async fn on_execute(&mut self, portal: &[u8], most: i32, message: &Message) -> Result<(), End> {
         let bound = self.membership.binding.is_some();
+        self.executed |= !self.block && !bound;
         let found =
             self.statements.portal(portal).map(|p| (p.prepared.clone(), p.bind.clone(), p.done.is_some()));
         let Some((prepared, bind, done)) = found else {

@@ -244,8 +244,8 @@ impl Session {
                 self.answer.truncate(self.answer.len().saturating_sub(error.frame.len()));
                 self.answer.extend(Failure::unsupported(&Unsupported(what)).message("ERROR"));
             }
-            if !own && fault.state.starts_with("57") {
-                // The client cancelled, or the server is ending.
+            if !own && (fault.state.starts_with("57") || fault.state.starts_with("XX")) {
+                // The client cancelled, or the server is ending, or in no state to answer anybody.
                 self.answer.extend(&error.frame);
             } else if !own {
                 if let Some(table) = disproved(&fault.message) {

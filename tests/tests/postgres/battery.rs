@@ -4,6 +4,7 @@
 use crate::battery_blocks::BLOCKS;
 use crate::battery_extended::EXTENDED;
 use crate::battery_local::LOCAL;
+use crate::battery_pipelines::WITHIN;
 use crate::battery_simple::SIMPLE;
 use crate::case::{TABLE, room};
 use atone_tests::postgres::script::play;
@@ -162,10 +163,7 @@ async fn extended_queries_on_15() {
 
 #[tokio::test]
 async fn extended_queries_on_18() {
-    // There the server itself fails behind it: «StartTransactionCommand: unexpected state STARTED».
-    let sessions: Vec<_> =
-        EXTENDED.iter().filter(|s| s.0 != "a simple query inside a pipeline").copied().collect();
-    battery(Kind::Pg18, &sessions).await;
+    battery(Kind::Pg18, EXTENDED).await;
 }
 
 #[tokio::test]
@@ -186,6 +184,16 @@ async fn blocks_on_15() {
 #[tokio::test]
 async fn blocks_on_18() {
     battery(Kind::Pg18, BLOCKS).await;
+}
+
+#[tokio::test]
+async fn queries_within_pipelines_on_15() {
+    battery(Kind::Pg15, WITHIN).await;
+}
+
+#[tokio::test]
+async fn queries_within_pipelines_on_18() {
+    battery(Kind::Pg18, WITHIN).await;
 }
 
 #[tokio::test]

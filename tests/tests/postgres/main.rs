@@ -6,6 +6,7 @@ mod battery;
 mod battery_blocks;
 mod battery_extended;
 mod battery_local;
+mod battery_pipelines;
 mod battery_simple;
 mod case;
 mod conflict;
