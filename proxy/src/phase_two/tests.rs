@@ -59,8 +59,10 @@ impl World {
             let (description, layout) = (entry.table.as_ref().unwrap(), entry.layout.as_ref().unwrap());
             let sql = format!("{sql} RETURNING record_send({table}.*)");
             let rows = client.query(&sql, &[]).await.unwrap_or_else(|e| panic!("{sql}: {e:?}"));
+            let records: Vec<&[u8]> = rows.iter().map(|row| row.get(0)).collect();
+            let folds = postgres.folds(&entry, &records).await.unwrap();
             let left: Vec<Captured> =
-                rows.iter().map(|row| layout.decode(description, row.get(0)).unwrap()).collect();
+                records.iter().map(|row| layout.decode(description, row, &folds).unwrap()).collect();
             let before = postgres.before_images(&entry, &left.iter().collect::<Vec<_>>()).await.unwrap();
             record.tables.push(Shape::of(description));
             for row in left {

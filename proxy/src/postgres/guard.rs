@@ -24,7 +24,7 @@ use atone_protocol::{
 };
 use atone_undo_log::{
     capture::{Captured, Row},
-    postgres::{Class, Counted, Locking, Verb},
+    postgres::{Class, Counted, Folds, Locking, Verb},
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -208,7 +208,8 @@ impl Session {
         };
         let mut found = BTreeSet::new();
         let mut keys = Vec::with_capacity(rows.len());
-        let key_of = |bytes: &Vec<u8>| keys_of(told, &entry, bytes);
+        let folds = self.folds_of(told, &entry, rows.iter()).await?;
+        let key_of = |bytes: &Vec<u8>| keys_of(told, &entry, bytes, &folds);
         for row in rows {
             if row.found != meant && !layout.partitioned {
                 found.insert(row.found);
@@ -250,6 +251,19 @@ impl Session {
             }
         }
         Ok(())
+    }
+
+    /// What is needed to tell the keys of these rows.
+    pub(super) async fn folds_of<'r>(
+        &self,
+        told: &[Arc<Entry>],
+        entry: &Entry,
+        rows: impl Iterator<Item = &'r Seen>,
+    ) -> Result<Folds, Failure> {
+        let Some(backend) = self.resource.backend.postgres() else { return Ok(Folds::default()) };
+        let records: Vec<&[u8]> = rows.flat_map(Seen::records).collect();
+        let folds = backend.folds(known(told, entry).0, &records).await;
+        folds.map_err(|e| Failure::backend(&e))
     }
 
     /// The tables that a statement names, where only keys of their rows are asked for: what a local transaction outside global
@@ -366,15 +380,20 @@ pub(super) fn key_names(entry: &Entry) -> Vec<String> {
 }
 
 /// The keys of a row: of its key columns alone, if it was asked for those of one of these tables.
-pub(super) fn keys_of(told: &[Arc<Entry>], entry: &Entry, bytes: &[u8]) -> Option<Captured> {
-    let number = |entry: &Entry| entry.layout.as_ref().map(|layout| layout.oid);
-    let found = told.iter().find(|told| number(told) == number(entry));
-    let (known, only_keys) = found.map_or((entry, false), |found| (&**found, true));
+pub(super) fn keys_of(told: &[Arc<Entry>], entry: &Entry, bytes: &[u8], folds: &Folds) -> Option<Captured> {
+    let (known, only_keys) = known(told, entry);
     let (Ok(table), Some(layout)) = (&known.table, &known.layout) else { return None };
     match only_keys {
-        true => layout.decode_keys(table, bytes),
-        false => layout.decode(table, bytes).map(|row| Captured { row: Row(Vec::new()), ..row }),
+        true => layout.decode_keys(table, bytes, folds),
+        false => layout.decode(table, bytes, folds).map(|row| Captured { row: Row(Vec::new()), ..row }),
     }
+}
+
+/// The table as it was when rows were asked for, and whether only keys were.
+fn known<'e>(told: &'e [Arc<Entry>], entry: &'e Entry) -> (&'e Entry, bool) {
+    let number = |entry: &Entry| entry.layout.as_ref().map(|layout| layout.oid);
+    let found = told.iter().find(|told| number(told) == number(entry));
+    found.map_or((entry, false), |found| (&**found, true))
 }
 
 impl Ending<'_> {

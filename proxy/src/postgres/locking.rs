@@ -40,11 +40,13 @@ impl Session {
                 tables.insert(entry.name.clone());
                 continue;
             };
-            for row in rows.iter().filter(|row| row.meant == *oid) {
+            let of_table = || rows.iter().filter(|row| row.meant == *oid);
+            let folds = self.folds_of(told, &entry, of_table()).await?;
+            for row in of_table() {
                 let captured = match row.found != row.meant && !layout.partitioned {
                     // A table that inherits from it, with a key of its own.
                     true => None,
-                    false => keys_of(told, &entry, &row.row),
+                    false => keys_of(told, &entry, &row.row, &folds),
                 };
                 match captured {
                     Some(captured) => {

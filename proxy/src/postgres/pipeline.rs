@@ -83,6 +83,13 @@ pub struct Seen {
     pub old: Option<Option<Vec<u8>>>,
 }
 
+impl Seen {
+    /// The row, and how it was.
+    pub fn records(&self) -> impl Iterator<Item = &[u8]> {
+        std::iter::once(&*self.row).chain(self.old.iter().flatten().map(Vec::as_slice))
+    }
+}
+
 /// What of a write's answer waits for another Execute.
 #[derive(Debug, Default, Clone)]
 pub struct Rest {

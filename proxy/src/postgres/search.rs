@@ -68,7 +68,7 @@ impl Ending<'_> {
         }
         let gone = self.questions(&questions, &entries).await?;
         for (((entry, table), made), gone) in entries.iter().zip(&tables).zip(answers).zip(gone) {
-            let made = rows(entry, table, made)?;
+            let made = rows(backend, entry, table, made).await?;
             let taken = match texts(gone).as_deref() {
                 Some([at, by]) => {
                     let places = Places { at: at.clone(), by: by.clone() };
@@ -135,14 +135,22 @@ async fn written(backend: &Postgres, branch: &Branch) -> Result<Vec<Arc<Entry>>,
     Ok(entries)
 }
 
-fn rows(entry: &Entry, table: &Table, answer: Answer) -> Result<Vec<Captured>, SettleError> {
+async fn rows(
+    backend: &Postgres,
+    entry: &Entry,
+    table: &Table,
+    answer: Answer,
+) -> Result<Vec<Captured>, SettleError> {
     let changed = || SettleError::Changed(entry.name.clone());
     let layout = entry.layout.as_ref().ok_or_else(changed)?;
-    let row = |values: &[Option<Vec<u8>>]| {
-        let bytes = super::pipeline::unhex(std::str::from_utf8(values.first()?.as_deref()?).ok()?)?;
-        layout.decode(table, &bytes)
+    let record = |values: &Vec<Option<Vec<u8>>>| {
+        super::pipeline::unhex(std::str::from_utf8(values.first()?.as_deref()?).ok()?)
     };
-    answer.iter().map(|values| row(values).ok_or_else(changed)).collect()
+    let records: Option<Vec<Vec<u8>>> = answer.iter().map(record).collect();
+    let records = records.ok_or_else(changed)?;
+    let asked: Vec<&[u8]> = records.iter().map(Vec::as_slice).collect();
+    let folds = backend.folds(entry, &asked).await.map_err(SettleError::Backend)?;
+    records.iter().map(|record| layout.decode(table, record, &folds).ok_or_else(changed)).collect()
 }
 
 /// The values of an only row; None when one is NULL.

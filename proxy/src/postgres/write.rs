@@ -351,6 +351,8 @@ impl Session {
         let upsert = verb == Verb::Insert && !assigned.is_empty();
         let told = rows.iter().all(|row| row.old.is_some());
         let moves = assigned.iter().any(|a| key(&a) || Some(a) == always) || upsert && entry.fires;
+        let records = rows.iter().flat_map(Seen::records).collect::<Vec<_>>();
+        let folds = backend.folds(&entry, &records).await.map_err(|e| Failure::backend(&e))?;
         let mut unseen = moves && !told;
         let mut moved = false;
         let (mut captured, mut heirs) = (Vec::with_capacity(rows.len()), BTreeSet::new());
@@ -362,7 +364,7 @@ impl Session {
                 continue;
             }
             let changed = || Failure::internal("a row that does not fit its table; its schema was changed");
-            let image = |bytes: &Vec<u8>| layout.decode(table, bytes).ok_or_else(changed);
+            let image = |bytes: &Vec<u8>| layout.decode(table, bytes, &folds).ok_or_else(changed);
             let now = image(&row.row)?;
             let old = match verb {
                 // All rows are new; or this is what they were.

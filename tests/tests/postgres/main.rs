@@ -15,6 +15,7 @@ mod deadlock;
 mod dirty;
 mod honest;
 mod keys;
+mod keys_of_extensions;
 mod local;
 mod local_tables;
 mod local_writes;

@@ -69,9 +69,10 @@ pub(super) fn shown(type_name: &str, value: &[u8]) -> String {
         })
     };
     let hex = || value.iter().take(64).map(|b| format!("{b:02x}")).collect::<String>();
-    match type_name.strip_prefix("pg_catalog.").unwrap_or_default() {
+    let own = if type_name.ends_with(".\"citext\"") { "citext" } else { "" };
+    match type_name.strip_prefix("pg_catalog.").unwrap_or(own) {
         "int2" | "int4" | "int8" => int().map_or_else(hex, |n| n.to_string()),
-        "text" | "varchar" | "bpchar" | "name" => match std::str::from_utf8(value) {
+        "text" | "varchar" | "bpchar" | "name" | "citext" => match std::str::from_utf8(value) {
             Ok(text) => format!("'{}'", text.chars().take(120).collect::<String>()),
             Err(_) => hex(),
         },

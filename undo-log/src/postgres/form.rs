@@ -13,6 +13,10 @@ const DEPTH_LIMIT: usize = 16;
 pub enum Form {
     /// Equal values have equal bytes.
     Plain,
+    /// Equal values have equal bytes, in the order of an extension's type (hstore, ltree).
+    Sent,
+    /// `citext`: values are equal when the server's `lower()` of them is, by the database's collation.
+    Folded,
     /// `numeric`: 1.0 and 1.00 are equal.
     Numeric,
     /// `real` and `double precision`: two zeros, and many NaNs.
@@ -47,6 +51,17 @@ impl Form {
         }
     }
 
+    /// Of the types of extensions, by what compares them: the function and its library. `citext_cmp` compares `lower()` of both
+    /// as bytes, where no collation calls different texts equal; what `hstore_send` and `ltree_send` send has one form
+    /// for what `hstore_cmp` and `ltree_cmp` call equal.
+    pub fn of_extension(function: &str, library: &str) -> Option<Self> {
+        match (function, library) {
+            ("citext_cmp", "$libdir/citext") => Some(Self::Folded),
+            ("hstore_cmp", "$libdir/hstore") | ("ltree_cmp", "$libdir/ltree") => Some(Self::Sent),
+            _ => None,
+        }
+    }
+
     /// The bytes to compare; None when the value is not of this form.
     pub fn canonical(&self, value: &[u8]) -> Option<Vec<u8>> {
         self.within(value, DEPTH_LIMIT)
@@ -57,7 +72,9 @@ impl Form {
         let mut rest = Reader(value);
         let mut out = Vec::with_capacity(value.len());
         match self {
-            Self::Plain => return Some(value.to_vec()),
+            Self::Plain | Self::Sent => return Some(value.to_vec()),
+            // Only the server knows.
+            Self::Folded => return None,
             Self::Numeric => return Some(numeric(value)),
             Self::Float => return Some(float(value)),
             Self::Padded => {

@@ -2,7 +2,7 @@
 
 use crate::{
     capture::{ColumnKind, Row, Table},
-    postgres::{quote, target},
+    postgres::{equals, quote, target},
     record::Touched,
 };
 
@@ -76,8 +76,13 @@ impl Values<'_> {
         let mut conditions = Vec::new();
         let table = self.table;
         for (part, value) in table.key.parts.iter().zip(&touched.key) {
-            let name = quote(&table.columns[part.column].name);
-            conditions.push(format!("{name} = {}", self.add(part.column, Some(value.clone()))?));
+            let column = &table.columns[part.column];
+            let same = match &column.kind {
+                ColumnKind::Postgres(kind) => equals(kind),
+                _ => "=".to_owned(),
+            };
+            let value = self.add(part.column, Some(value.clone()))?;
+            conditions.push(format!("{} {same} {value}", quote(&column.name)));
         }
         Ok(conditions.join(" AND "))
     }

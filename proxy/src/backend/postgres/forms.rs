@@ -32,8 +32,13 @@ pub(super) const QUERY: &str = "WITH RECURSIVE types(oid) AS (SELECT a.atttypid 
             LEFT JOIN pg_collation l ON l.oid = r.rngcollation \
             WHERE y.oid IN (r.rngtypid, r.rngmultitypid) AND NOT (c.opcdefault AND coalesce(l.collisdeterministic, true))) \
         ELSE NOT EXISTS (SELECT FROM pg_attribute a JOIN pg_collation l ON l.oid = a.attcollation \
-            WHERE y.typtype = 'c' AND a.attrelid = y.typrelid AND NOT l.collisdeterministic) END \
-    FROM types t JOIN pg_type y ON y.oid = t.oid";
+            WHERE y.typtype = 'c' AND a.attrelid = y.typrelid AND NOT l.collisdeterministic) END, \
+    p.prosrc, p.probin \
+    FROM types t JOIN pg_type y ON y.oid = t.oid \
+    LEFT JOIN pg_opclass c ON y.typtype = 'b' AND y.typname IN ('citext', 'hstore', 'ltree') AND c.opcdefault \
+        AND c.opcintype = y.oid AND c.opcmethod = (SELECT oid FROM pg_am WHERE amname = 'btree') \
+    LEFT JOIN pg_amproc s ON s.amprocfamily = c.opcfamily AND s.amproclefttype = y.oid AND s.amprocrighttype = y.oid \
+        AND s.amprocnum = 1 LEFT JOIN pg_proc p ON p.oid = s.amproc";
 
 /// Types are made of others this deep at most.
 const DEPTH_LIMIT: usize = 16;
@@ -42,16 +47,22 @@ struct Type {
     kind: String,
     parts: Vec<u32>,
     sure: bool,
+    /// It is an extension's.
+    extension: Option<Form>,
 }
 
 /// The form of each stored column; None where equal values may differ in a way that is not known here.
 pub(super) fn read(rows: &[Row], fields: &[Field]) -> Result<Vec<Option<Form>>, Error> {
     let mut types = BTreeMap::new();
     for row in rows {
-        let kind = Type { kind: row.try_get(1)?, parts: row.try_get(2)?, sure: row.try_get(3)? };
+        let (function, library): (Option<&str>, Option<&str>) = (row.try_get(4)?, row.try_get(5)?);
+        let extension = function.zip(library).and_then(|(f, l)| Form::of_extension(f, l));
+        let kind = Type { kind: row.try_get(1)?, parts: row.try_get(2)?, sure: row.try_get(3)?, extension };
         types.insert(row.try_get::<_, u32>(0)?, kind);
     }
-    Ok(stored(fields).map(|oid| form(oid, &types, DEPTH_LIMIT)).collect())
+    // Within others, and under other names, an extension's types are not known.
+    let extension = |oid: u32| types.get(&oid).and_then(|kind| kind.extension.clone());
+    Ok(stored(fields).map(|oid| extension(oid).or_else(|| form(oid, &types, DEPTH_LIMIT))).collect())
 }
 
 /// The same of the server's own base types alone, without having asked.

@@ -1,7 +1,7 @@
 //! Which unique index of a table names its rows, and which others are locked as well.
 //!
-//! Limits: an index over expressions or generated columns, one whose equality cannot be told from bytes (citext, text with a
-//! collation that calls different texts equal), NULLs that are NOT DISTINCT, and exclusion constraints are not locked. An undo that meets a value taken under one of these is blocked, and names it.
+//! Limits: an index over expressions or generated columns, one whose equality can be told neither from bytes nor by the
+//! server (text with a collation that calls different texts equal, arrays of citext), NULLs that are NOT DISTINCT, and exclusion constraints are not locked. An undo that meets a value taken under one of these is blocked, and names it.
 
 use super::describe::Described;
 use atone_undo_log::{
@@ -17,7 +17,10 @@ pub(super) const QUERY: &str = "SELECT i.indexrelid, coalesce(root.relname, x.re
     coalesce(p.amproc = 'btequalimage'::regproc OR (p.amproc = 'btvarstrequalimage'::regproc \
         AND coalesce(l.collisdeterministic, true)), false), \
     coalesce(l.collisdeterministic, true), \
-    coalesce(o.oprnamespace = 'pg_catalog'::regnamespace AND o.oprname = '=', false) \
+    coalesce(o.oprnamespace = 'pg_catalog'::regnamespace AND o.oprname = '=' AND NOT EXISTS (SELECT FROM pg_type y \
+        WHERE y.oid = a.atttypid AND y.typname IN ('citext', 'hstore', 'ltree')), false), \
+    coalesce(o.oprname = '=' AND o.oprleft = a.atttypid AND o.oprright = a.atttypid \
+        AND o.oprnamespace = (SELECT y.typnamespace FROM pg_type y WHERE y.oid = a.atttypid), false) \
     FROM tree t JOIN pg_index i ON i.indrelid = t.oid AND i.indisunique AND i.indislive \
     JOIN pg_class x ON x.oid = i.indexrelid LEFT JOIN pg_class root ON root.oid = pg_partition_root(x.oid) \
     CROSS JOIN LATERAL generate_series(0, i.indnkeyatts - 1) AS k(at) \
@@ -49,6 +52,8 @@ struct Part {
     deterministic: bool,
     /// Its `=` is the server's own, which is found without any search path.
     native: bool,
+    /// Its `=` is in the schema of the column's type.
+    own: bool,
 }
 
 pub(super) fn read(rows: &[Row]) -> Result<Vec<Index>, Error> {
@@ -63,6 +68,7 @@ pub(super) fn read(rows: &[Row]) -> Result<Vec<Index>, Error> {
             image: row.try_get(4)?,
             deterministic: row.try_get(5)?,
             native: row.try_get(6)?,
+            own: row.try_get(7)?,
         };
         if let Some(last) = indexes.last_mut() {
             last.parts.push(part);
@@ -76,7 +82,7 @@ pub(super) fn unclear(indexes: &[Index], forms: &[Option<Form>], described: &[De
     indexes.iter().flat_map(|index| &index.parts).any(|part| {
         let found = described.iter().find(|d| Some(&d.name) == part.column.as_ref());
         let form = found.and_then(|found| forms.get(found.stored?));
-        form.is_some_and(|form| part.native && !compares(part, form.as_ref()))
+        form.is_some_and(|form| (part.native || part.own) && !compares(part, form.as_ref()))
     })
 }
 
@@ -114,7 +120,7 @@ fn key(index: &Index, forms: &[Option<Form>], described: &[Described]) -> Result
         let found = found.ok_or_else(|| format!("column {name} is not there"))?;
         let column = found.stored.ok_or_else(|| format!("column {name} is generated"))?;
         not_null &= found.not_null;
-        if !(part.native && compares(part, forms[column].as_ref())) {
+        if !compares(part, forms[column].as_ref()) {
             return Err(format!("values of column {name} can be equal without being the same"));
         }
         parts.push(KeyPart { column, prefix: None });
@@ -125,11 +131,12 @@ fn key(index: &Index, forms: &[Option<Form>], described: &[Described]) -> Result
 /// Are values equal exactly when the canonical bytes of their form are?
 fn compares(part: &Part, form: Option<&Form>) -> bool {
     match form {
-        None | Some(Form::Plain) => part.image,
-        Some(Form::Numeric | Form::Float | Form::Interval | Form::Json) => true,
+        None | Some(Form::Plain) => part.native && part.image,
+        Some(Form::Numeric | Form::Float | Form::Interval | Form::Json) => part.native,
         Some(Form::Padded | Form::Array(_) | Form::Range(_) | Form::Multirange(_) | Form::Record(_)) => {
-            part.deterministic
+            part.native && part.deterministic
         }
+        Some(Form::Sent | Form::Folded) => part.own && part.deterministic,
     }
 }
 
@@ -143,6 +150,7 @@ mod tests {
             image: *image,
             deterministic: true,
             native: true,
+            own: false,
         };
         Index { oid: 1, name: name.into(), whole, parts: parts.iter().map(part).collect() }
     }

@@ -3,6 +3,7 @@
 mod catalogue;
 mod describe;
 mod fitness;
+mod folding;
 mod foreign_keys;
 mod forms;
 mod keys;

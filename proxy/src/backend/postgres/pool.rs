@@ -3,7 +3,7 @@
 //! Only a connection on which nothing is under way is used again: whoever leaves in the middle of a question or of a
 //! transaction has it closed, and the server rolls back.
 
-use super::{BackendError, CONNECT_TIMEOUT, server};
+use super::{BackendError, CONNECT_TIMEOUT, folding::Told, server};
 use std::{
     ops::Deref,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -45,6 +45,7 @@ struct Inner {
     /// Each new connection is asked where it is, and fails when that is elsewhere.
     primary: Arc<str>,
     free: Mutex<Vec<Arc<Connection>>>,
+    told: Told,
     places: Arc<Semaphore>,
 }
 
@@ -80,8 +81,10 @@ pub(super) type Param<'a> = (&'a (dyn ToSql + Sync), Type);
 impl Pools {
     /// None yet.
     pub fn new(name: &str, config: &Config, primary: &Arc<str>) -> Self {
+        let told = Told::default();
         let pool = || {
             Pool(Arc::new(Inner {
+                told: told.clone(),
                 name: name.to_owned(),
                 config: config.clone(),
                 primary: primary.clone(),
@@ -162,6 +165,11 @@ impl Session {
     pub fn ask(&mut self) -> Arc<Connection> {
         self.busy = true;
         self.client.clone()
+    }
+
+    /// What this server has told of values.
+    pub fn told(&self) -> Told {
+        self.pool.0.told.clone()
     }
 
     /// Nothing is under way any more.

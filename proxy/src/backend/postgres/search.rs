@@ -62,10 +62,12 @@ impl Postgres {
         let (mut session, _) = self.question().await?;
         let params: [Param<'_>; 2] = [(&places.at, Type::TEXT), (&places.by, Type::TEXT)];
         let rows = session.query(&rows_at(table), &params).await?;
-        let mut found = Vec::with_capacity(rows.len());
-        for row in rows {
-            let record = session.answered(row.try_get::<_, &[u8]>(0))?;
-            found.push(layout.decode(table, record).ok_or_else(|| self.changed_meanwhile(entry))?);
+        let records = rows.iter().map(|row| row.try_get::<_, &[u8]>(0)).collect::<Result<Vec<_>, _>>();
+        let records = session.answered(records)?;
+        let folds = session.folds(entry, &records).await?;
+        let mut found = Vec::with_capacity(records.len());
+        for record in records {
+            found.push(layout.decode(table, record, &folds).ok_or_else(|| self.changed_meanwhile(entry))?);
         }
         Ok(found)
     }

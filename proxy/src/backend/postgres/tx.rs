@@ -5,7 +5,7 @@ use crate::backend::{Parent, Reference, UNDO_LOG};
 use atone_protocol::{BranchId, Xid};
 use atone_undo_log::{
     capture::{Captured, ColumnKind, Row, Table},
-    postgres::{Layout, before_images, quote},
+    postgres::{Layout, before_images, equals, quote},
     reverse::Step,
 };
 use std::{collections::HashMap, error::Error, sync::Arc};
@@ -81,9 +81,12 @@ impl Session {
                 .map(|(value, part)| (Raw(Some(value)), type_of(layout, part.column)))
                 .collect();
             let params: Vec<_> = values.iter().map(|(raw, kind)| (raw as _, kind.clone())).collect();
-            for row in self.query(&before_images(table, keys.len(), lock), &params).await? {
-                let record = self.answered(row.try_get::<_, &[u8]>(1))?;
-                let Some(captured) = layout.decode(table, record) else { return Ok(None) };
+            let rows = self.query(&before_images(table, keys.len(), lock), &params).await?;
+            let records = rows.iter().map(|row| row.try_get::<_, &[u8]>(1)).collect::<Result<Vec<_>, _>>();
+            let records = self.answered(records)?;
+            let folds = self.folds(entry, &records).await?;
+            for record in records {
+                let Some(captured) = layout.decode(table, record, &folds) else { return Ok(None) };
                 found.push(captured);
             }
         }
@@ -227,7 +230,7 @@ impl Tx {
                     continue;
                 };
                 params.push((Raw(Some(value)), type_of(layout, at)));
-                conditions.push(format!("{} = ${}::{kind}", quote(theirs), params.len()));
+                conditions.push(format!("{} {} ${}::{kind}", quote(theirs), equals(kind), params.len()));
             }
             // A key with a NULL in it points nowhere.
             if conditions.len() < columns.len() {
@@ -265,10 +268,12 @@ impl Tx {
     ) -> Result<Option<Vec<Captured>>, BackendError> {
         let (Ok(table), Some(layout)) = (&child.table, &child.layout) else { return Ok(None) };
         let rows = self.pointing("pg_catalog.record_send(child.*)", "", entry, reference, row).await?;
-        let mut children = Vec::with_capacity(rows.len());
-        for row in rows {
-            let record = self.session.answered(row.try_get::<_, &[u8]>(0))?;
-            let Some(captured) = layout.decode(table, record) else { return Ok(None) };
+        let records = rows.iter().map(|row| row.try_get::<_, &[u8]>(0)).collect::<Result<Vec<_>, _>>();
+        let records = self.session.answered(records)?;
+        let folds = self.session.folds(child, &records).await?;
+        let mut children = Vec::with_capacity(records.len());
+        for record in records {
+            let Some(captured) = layout.decode(table, record, &folds) else { return Ok(None) };
             children.push(captured);
         }
         Ok(Some(children))
@@ -319,7 +324,7 @@ fn pointing(table: &Table, reference: &Reference) -> Option<(String, Vec<usize>)
     let mut is = |name: &str, at: usize| {
         let ColumnKind::Postgres(kind) = &table.columns[at].kind else { return None };
         columns.push(at);
-        Some(format!("child.{} = ${}::{kind}", quote(name), columns.len()))
+        Some(format!("child.{} {} ${}::{kind}", quote(name), equals(kind), columns.len()))
     };
     let mut conditions = Vec::new();
     for (child, parent) in &reference.columns {

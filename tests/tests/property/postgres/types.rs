@@ -128,5 +128,5 @@ pub static ALL: &[Type] = &[
 /// Those of extensions, with the extension's name.
 pub static EXTENSIONS: &[(&str, Type)] = &[
     ("citext", of("citext", Text, 1, &["a", "A", "", "Ünï"])),
-    ("hstore", of("hstore", Other, 0, &["a=>1, \"b c\"=>NULL", "", "k=>\"\\\"\""])),
+    ("hstore", of("hstore", Other, 1, &["a=>1, \"b c\"=>NULL", "", "k=>\"\\\"\""])),
 ];
