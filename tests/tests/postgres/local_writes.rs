@@ -361,3 +361,26 @@ async fn more_rows_than_are_kept_are_checked_by_their_table() {
     assert_eq!(holder.one("SELECT atone_rollback()").await.unwrap(), "rolled_back");
     assert_eq!(writer.one("SELECT count(*) FROM many WHERE v = 1").await.unwrap(), "100100");
 }
+
+/// From 18 on a simple Query within a pipeline does not end it: what comes behind is no part of a block of the client's.
+#[tokio::test]
+async fn a_query_within_a_pipeline_does_not_hide_a_write() {
+    for kind in Kind::POSTGRES {
+        let room = room(kind, "local_pipeline", TABLE).await;
+        let _holder = holding(&room, "UPDATE t SET v = 5 WHERE id = 1").await;
+        for read in ["SELECT 2", "SELECT 2; SELECT 3", "", "SET work_mem = 1000"] {
+            let mut writer = room.raw(true).await.unwrap();
+            let run = |name: &str, sql: &str| {
+                let parse = message::parse(name, sql, &[]);
+                [parse, message::bind("", name, &[], &[]), message::execute("", 0)].concat()
+            };
+            let query = message::message(b'Q', &message::texts(&[read]));
+            writer.send(&[run("r", "SELECT 1"), query].concat()).await.unwrap();
+            writer.until(b'Z').await.unwrap();
+            let write = run("w", "UPDATE t SET v = 6 WHERE id = 1");
+            writer.send(&[write, message::message(b'S', b"")].concat()).await.unwrap();
+            let (state, message) = error_in(&writer.until(b'Z').await.unwrap());
+            assert_eq!(state, "55P03", "{kind:?}: behind {read:?}: {message}");
+        }
+    }
+}
