@@ -245,6 +245,8 @@ mod tests {
             columns: vec![column("id", "pg_catalog.int4"), column("a", citext), column("b", citext)],
             key: key("t_pkey", &[0, 1]),
             uniques: vec![key("t_b", &[2])],
+            referenced: Vec::new(),
+            parents: Vec::new(),
             auto_increment: None,
             insert_order: Vec::new(),
             defaults: Vec::new(),
