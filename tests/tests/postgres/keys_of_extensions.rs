@@ -201,3 +201,27 @@ async fn other_keys_of_extensions_are_refused() {
         }
     }
 }
+
+#[tokio::test]
+async fn what_a_foreign_key_of_citext_refers_to_is_held() {
+    extensions().await;
+    for kind in Kind::POSTGRES {
+        let room = room(kind, "citext_parents", TABLES).await;
+        let (mut holder, mut other) = (room.raw(true).await.unwrap(), room.raw(true).await.unwrap());
+        for session in [&mut holder, &mut other] {
+            assert_eq!(error_of(session, &path("citext_parents")).await, Default::default());
+        }
+        holder.one("SELECT atone_begin()").await.unwrap();
+        let held = "INSERT INTO k VALUES ('Neu', 7); DELETE FROM child WHERE id = 2";
+        assert_eq!(error_of(&mut holder, held).await, Default::default(), "{kind:?}");
+        for (waits, sql) in [
+            (true, "INSERT INTO child VALUES (9, 'nEU')"),
+            (true, "DELETE FROM k WHERE n = 3"),
+            (false, "INSERT INTO child VALUES (9, 'abc')"),
+        ] {
+            let (state, message) = error_of(&mut other, sql).await;
+            assert_eq!(state, if waits { "55P03" } else { "" }, "{kind:?}: {sql}: {message}");
+        }
+        assert_eq!(holder.one("SELECT atone_rollback()").await.unwrap(), "rolled_back", "{kind:?}");
+    }
+}

@@ -45,7 +45,10 @@ async fn the_two_columns_of_a_foreign_key_may_differ() {
     let tables = "CREATE TABLE p (a bigint, b varchar(9), PRIMARY KEY (a, b)) PARTITION BY LIST (a);
         CREATE TABLE p1 PARTITION OF p FOR VALUES IN (1, 2, 3); INSERT INTO p VALUES (1, 'x'), (2, 'y');
         CREATE TABLE c (id int PRIMARY KEY, t text, n int, FOREIGN KEY (t, n) REFERENCES p (b, a));
-        INSERT INTO c VALUES (1, 'x', 1), (2, NULL, 2)";
+        INSERT INTO c VALUES (1, 'x', 1), (2, NULL, 2);
+        CREATE DOMAIN exact AS numeric CHECK (VALUE > 0); CREATE TYPE color AS ENUM ('red', 'green');
+        CREATE TABLE q (a exact, b color[], PRIMARY KEY (a, b)); INSERT INTO q VALUES (1, '{red}');
+        CREATE TABLE d (id int PRIMARY KEY, b color[], a exact, FOREIGN KEY (b, a) REFERENCES q (b, a))";
     for kind in Kind::POSTGRES {
         let room = room(kind, "references_differ", tables).await;
         for (held, other, waits) in [
@@ -54,6 +57,12 @@ async fn the_two_columns_of_a_foreign_key_may_differ() {
             ("DELETE FROM c WHERE id = 1", "DELETE FROM p WHERE b = 'x'", true),
             ("DELETE FROM c WHERE id = 1", "DELETE FROM p1 WHERE b = 'x'", true),
             ("DELETE FROM c WHERE id = 2", "DELETE FROM p WHERE b = 'y'", false),
+            (
+                "INSERT INTO q VALUES (2.50, '{green,red}')",
+                "INSERT INTO d VALUES (1, '{green,red}', 2.5)",
+                true,
+            ),
+            ("INSERT INTO q VALUES (3, '{}')", "INSERT INTO d VALUES (1, '{red}', 1.00)", false),
         ] {
             let before = room.dump().await;
             let (mut holder, mut global) = (room.raw(true).await.unwrap(), room.raw(true).await.unwrap());

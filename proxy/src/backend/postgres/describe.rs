@@ -146,7 +146,7 @@ async fn describe(client: &Connection, oid: u32) -> Result<Option<Entry>, Error>
         Err(why) => entry.table = Err(why),
         Ok((columns, fields, described, always)) => {
             let mut forms = forms::known(&fields);
-            if keys::unclear(&keys, &forms, &described) || across.unclear(&columns, &forms) {
+            if keys::unclear(&keys, &forms, &described) || across.unclear(&columns, &fields) {
                 forms = forms::read(&client.query(&statements[5], &param).await?, &fields)?;
             }
             let insert_order = described.iter().map(|d| d.name.clone()).collect();
