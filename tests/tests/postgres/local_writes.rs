@@ -366,7 +366,7 @@ async fn more_rows_than_are_kept_are_checked_by_their_table() {
 #[tokio::test]
 async fn a_query_within_a_pipeline_does_not_hide_a_write() {
     for kind in Kind::POSTGRES {
-        let room = room(kind, "local_pipeline", TABLE).await;
+        let room = room(kind, "local_within", TABLE).await;
         let _holder = holding(&room, "UPDATE t SET v = 5 WHERE id = 1").await;
         for read in ["SELECT 2", "SELECT 2; SELECT 3", "", "SET work_mem = 1000"] {
             let mut writer = room.raw(true).await.unwrap();
