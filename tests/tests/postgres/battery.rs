@@ -1,7 +1,7 @@
 //! Outside a global transaction nobody can tell the proxy from the database: each session of the battery is played to
 //! both, and every message must be the same.
 
-use crate::battery_blocks::BLOCKS;
+use crate::battery_blocks::{BLOCKS, WELCOME};
 use crate::battery_extended::EXTENDED;
 use crate::battery_local::LOCAL;
 use crate::battery_pipelines::WITHIN;
@@ -179,11 +179,20 @@ async fn local_writes_on_18() {
 #[tokio::test]
 async fn blocks_on_15() {
     battery(Kind::Pg15, BLOCKS).await;
+    battery(Kind::Pg15, WELCOME).await;
 }
 
 #[tokio::test]
 async fn blocks_on_18() {
     battery(Kind::Pg18, BLOCKS).await;
+    battery(Kind::Pg18, WELCOME).await;
+}
+
+#[tokio::test]
+async fn blocks_inside() {
+    for kind in Kind::POSTGRES {
+        battery_inside(kind, WELCOME, &[]).await;
+    }
 }
 
 #[tokio::test]

@@ -42,3 +42,12 @@ pub const BLOCKS: &[(&str, &str)] = &[
          Q UPDATE t SET v = 3; DO $$BEGIN ROLLBACK; END$$\nQ DO $$BEGIN COMMIT; END$$; UPDATE t SET v = 4\nQ DO $$BEGIN UPDATE t SET v = 5; END$$; UPDATE t SET v = v + 1\nQ TABLE t\nP - UPDATE t SET v = 9 WHERE id = 1\nB - -\nE -\nP - CALL twice()\nB - -\nE -\nS\nQ TABLE t",
     ),
 ];
+
+/// Nothing in it is refused inside a global transaction.
+pub const WELCOME: &[(&str, &str)] = &[(
+    "blocks of texts",
+    "Q UPDATE t SET v = 11; LOCK TABLE t IN SHARE MODE; SELECT 1\nQ LOCK TABLE t IN SHARE MODE; UPDATE t SET v = 12\nQ UPDATE t SET v = 13; DECLARE x CURSOR FOR SELECT v FROM t; FETCH x; CLOSE x\nQ FETCH x\nQ UPDATE t SET v = 15; SET LOCAL work_mem = 1000; SHOW work_mem\nQ SHOW work_mem
+     Q SET LOCAL work_mem = 1000; UPDATE t SET v = 16; COMMIT; SHOW work_mem\nQ SET LOCAL work_mem = 1000; UPDATE t SET v = 17; ROLLBACK; UPDATE t SET v = 18 WHERE id = 1\nQ SET LOCAL work_mem = 1000; UPDATE t SET v = 19; BEGIN; UPDATE t SET v = 20; COMMIT\nQ SHOW work_mem
+     Q SET LOCAL work_mem = 1000; UPDATE t SET v = 21; BEGIN\nQ UPDATE t SET v = 22\nQ ROLLBACK\nQ TABLE t\nQ SET LOCAL work_mem = 1000; UPDATE t SET v = -1; SELECT 1\nQ SET LOCAL work_mem = 1000; UPDATE t SET v = 23; SAVEPOINT a\nQ SET LOCAL work_mem = 1000; UPDATE t SET v = 24; COMMIT AND CHAIN\nQ TABLE t
+     Q UPDATE t SET v = 25; DO $$BEGIN UPDATE t SET v = v + 1 WHERE id = 1; END$$\nQ DO $$BEGIN UPDATE t SET v = v + 1 WHERE id = 2; END$$; SELECT v FROM t ORDER BY id\nQ UPDATE t SET v = 26; DO $$BEGIN COMMIT; END$$\nQ SELECT 1; SET LOCAL work_mem = 1000; SHOW work_mem\nQ TABLE t",
+)];
