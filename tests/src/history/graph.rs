@@ -32,7 +32,7 @@ pub(super) struct Graph<'a> {
     links: BTreeMap<usize, BTreeMap<usize, BTreeMap<Edge, Link<'a>>>>,
 }
 
-/// What a read saw of others: how many values of the list are not of the reader's own latest.
+/// How many values of the list stood there before the reader appended its own.
 pub(super) fn external(orders: &Orders<'_>, reader: usize, key: &Key, list: &[Value]) -> usize {
     let own: Vec<Value> = orders.transaction(reader).appended(key).collect();
     list.iter().position(|value| own.contains(value)).unwrap_or(list.len())
