@@ -146,6 +146,8 @@ fn pg(error: &tokio_postgres::Error) -> (String, String) {
 /// One client's sessions with both databases, through the proxy or straight.
 pub struct Pair {
     pub links: [Link; 2],
+    /// Not the default levels.
+    pub other_isolation: bool,
     /// Milliseconds after which a global transaction is rolled back that nobody ends.
     timeout: u32,
 }
@@ -165,7 +167,7 @@ impl Pair {
             Link::opened(true, ports[0], &room.schema, other, mortal).await,
             Link::opened(false, ports[1], &room.schema, other, mortal).await,
         ];
-        Self { links, timeout: if mortal { 4_000 } else { 30_000 } }
+        Self { links, other_isolation: other, timeout: if mortal { 4_000 } else { 30_000 } }
     }
 
     /// Begins a global transaction on this side, and joins it on the other.

@@ -14,16 +14,24 @@ mod tally;
 
 use atone_tests::history::{Anomaly, History, Outcome, check};
 use atone_tests::servers::Kind;
-use atone_tests::servers::binaries::Profile;
+use atone_tests::servers::binaries::{Profile, binaries};
 use lists::Shape;
 use stage::Stage;
 use tally::Tally;
-use tokio::sync::{Mutex, MutexGuard};
+use tokio::sync::{OnceCell, RwLock, RwLockReadGuard};
 
-/// One after the other: they would only make one another slow, and the programs with bugs are built where the others are.
-async fn alone() -> MutexGuard<'static, ()> {
-    static ONE: Mutex<()> = Mutex::const_new(());
-    ONE.lock().await
+/// The programs with bugs are built where the others are: not while anybody runs those. While this is held none are built.
+async fn programs(profile: Profile) -> RwLockReadGuard<'static, ()> {
+    static PROGRAMS: RwLock<()> = RwLock::const_new(());
+    static PLANTED: OnceCell<()> = OnceCell::const_new();
+    if let Profile::Planted(_) = profile {
+        let build = async || {
+            let _nobody_runs = PROGRAMS.write().await;
+            binaries(profile).map(drop)
+        };
+        PLANTED.get_or_try_init(build).await.expect("the programs can be built");
+    }
+    PROGRAMS.read().await
 }
 
 fn seed() -> u64 {
@@ -46,7 +54,7 @@ fn assert_clean(name: &str, seed: u64, history: &History, anomalies: &[Anomaly])
 }
 
 async fn lists_are_clean(name: &str, kinds: [Kind; 2], shape: Shape, failpoints: &str) {
-    let _alone = alone().await;
+    let _programs = programs(Profile::Debug).await;
     let seed = seed();
     let mut stage = Stage::start(Profile::Debug, kinds, failpoints).expect("the servers start");
     let history = lists::run(&mut stage, name, shape, seed).await;
@@ -56,7 +64,7 @@ async fn lists_are_clean(name: &str, kinds: [Kind; 2], shape: Shape, failpoints:
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn lists() {
-    let shape = Shape { clients: 6, each: 60, lists: 12, rollbacks: 17, pause: 15, deaths: 0 };
+    let shape = Shape { clients: 6, each: 50, lists: 12, rollbacks: 17, pause: 15, deaths: 0 };
     lists_are_clean("lists", [Kind::Maria, Kind::Pg15], shape, "").await;
 }
 
@@ -69,7 +77,7 @@ async fn hot_row() {
 /// Each step that others might come between takes its time.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn pauses() {
-    let shape = Shape { clients: 6, each: 30, lists: 8, rollbacks: 30, pause: 15, deaths: 0 };
+    let shape = Shape { clients: 6, each: 25, lists: 10, rollbacks: 30, pause: 15, deaths: 0 };
     let places = [
         "proxy.after_register=pause:10",
         "proxy.before_local_commit=pause:10",
@@ -85,16 +93,16 @@ async fn pauses() {
 /// Of the proxy, of the coordinator and of both, so that of many a COMMIT nobody knows.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn deaths() {
-    let shape = Shape { clients: 6, each: 60, lists: 8, rollbacks: 17, pause: 15, deaths: 8 };
+    let shape = Shape { clients: 6, each: 50, lists: 8, rollbacks: 17, pause: 15, deaths: 7 };
     lists_are_clean("deaths", [Kind::Maria, Kind::Pg15], shape, "").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn bank() {
-    let _alone = alone().await;
+    let _programs = programs(Profile::Debug).await;
     let seed = seed();
     let stage = Stage::start(Profile::Debug, [Kind::Maria, Kind::Pg15], "").expect("the servers start");
-    let (clients, each) = (6, 60);
+    let (clients, each) = (6, 50);
     let bank = bank::run(&stage, "bank", clients, each, seed).await;
     let ended = |outcome| bank.transfers.iter().filter(|transfer| transfer.outcome == outcome).count();
     let (committed, rolled_back) = (ended(Outcome::Committed), ended(Outcome::RolledBack));

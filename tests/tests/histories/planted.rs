@@ -3,7 +3,7 @@
 
 use crate::lists::{self, Shape};
 use crate::stage::Stage;
-use crate::{alone, seed};
+use crate::{programs, seed};
 use atone_tests::history::{Kind as Anomaly, check};
 use atone_tests::servers::Kind;
 use atone_tests::servers::binaries::Profile;
@@ -17,8 +17,9 @@ const ATTEMPTS: u64 = 20;
 const DIRTY: [Anomaly; 3] = [Anomaly::G1a, Anomaly::DirtyUpdate, Anomaly::Blocked];
 
 /// What comes of them though all commit: writers and readers that are not one behind the other any more.
-const CIRCLES: [Anomaly; 6] = [
+const CIRCLES: [Anomaly; 7] = [
     Anomaly::G0,
+    Anomaly::G1b,
     Anomaly::G1c,
     Anomaly::GSingle,
     Anomaly::LostUpdate,
@@ -28,7 +29,7 @@ const CIRCLES: [Anomaly; 6] = [
 
 /// Runs programs with this bug until all of `each` and one of `any` have been found.
 async fn is_found(bug: &'static str, failpoints: &str, each: &[Anomaly], any: &[Anomaly]) {
-    let _alone = alone().await;
+    let _programs = programs(Profile::Planted(bug)).await;
     let seed = seed();
     let kinds = [Kind::Maria, Kind::Pg15];
     let mut stage = Stage::start(Profile::Planted(bug), kinds, failpoints).expect("the servers start");
@@ -37,7 +38,7 @@ async fn is_found(bug: &'static str, failpoints: &str, each: &[Anomaly], any: &[
         // What is blocked keeps everybody out, so that some anomalies are seen only where nothing is rolled back.
         let shape = match attempt % 2 {
             0 => Shape { clients: 4, each: 15, lists: 2, rollbacks: 40, pause: 60, deaths: 0 },
-            _ => Shape { clients: 4, each: 15, lists: 1, rollbacks: 0, pause: 60, deaths: 0 },
+            _ => Shape { clients: 4, each: 20, lists: 2, rollbacks: 0, pause: 30, deaths: 0 },
         };
         let history = lists::run(&mut stage, &format!("{bug}_{attempt}"), shape, seed ^ attempt).await;
         for anomaly in check(&history) {

@@ -41,6 +41,7 @@ impl Steps {
         for _ in 0..self.random.random_range(1..=2) {
             ended = match self.random.random_range(0..12) {
                 0 => self.take_back(side).await,
+                1 if self.searches(side) => self.append_obscurely(side, true).await,
                 _ => self.global_step(side).await,
             };
             if ended.is_err() {
@@ -75,7 +76,7 @@ impl Steps {
         match self.random.random_range(0..20) {
             0..9 => self.append(side).await,
             9..11 => self.append_to_two(side).await,
-            11..13 => self.append_obscurely(side).await,
+            11..13 => self.append_obscurely(side, false).await,
             13..19 => self.read(side).await,
             _ => self.read_all(side).await,
         }
@@ -124,16 +125,28 @@ impl Steps {
         self.write(side, &lists, value, &sql).await
     }
 
-    /// By a statement of which the proxy cannot tell the rows beforehand.
-    async fn append_obscurely(&mut self, side: usize) -> Ended {
+    /// Is what statements do not tell found there, inside a global transaction too? At READ COMMITTED only.
+    fn searches(&self, side: usize) -> bool {
+        let default = !self.pair.other_isolation;
+        match self.room.kinds[side] {
+            Kind::MySql | Kind::Maria => false,
+            Kind::Pg15 | Kind::Pg18 => default,
+        }
+    }
+
+    /// By a statement of which the proxy cannot tell the rows beforehand. (DO by itself could commit, so that PostgreSQL's is
+    /// not held up outside a block.)
+    async fn append_obscurely(&mut self, side: usize, in_block: bool) -> Ended {
         let (id, value) = (self.list(), self.value());
         let longer = self.pair.links[side].behind("v", &format!("{value},"));
+        let update = format!("UPDATE list SET v = {longer} WHERE id = {id}");
         let sql = match self.room.kinds[side] {
             Kind::MySql | Kind::Maria => {
                 format!("UPDATE list JOIN (SELECT {id} AS one) other ON list.id = other.one SET v = {longer}")
             }
+            Kind::Pg15 | Kind::Pg18 if in_block => format!("DO $$BEGIN {update}; END$$"),
             Kind::Pg15 | Kind::Pg18 => {
-                format!("DO $$BEGIN UPDATE list SET v = {longer} WHERE id = {id}; END$$")
+                format!("WITH one AS ({update} RETURNING id) SELECT count(*) FROM one")
             }
         };
         self.write(side, &[id], value, &sql).await
