@@ -1,8 +1,8 @@
 //! Keys of types that extensions bring along: citext, whose values are equal when the server's `lower()` of them is, hstore and
 //! ltree. They live in a schema that no search path of the proxy's leads to.
 
-use crate::case::{Mode, check, check_modes, error_of, room};
-use atone_tests::postgres::{PgWorld, Raw};
+use crate::case::{Mode, check, check_modes, error_in, error_of, room};
+use atone_tests::postgres::{PgWorld, Raw, message};
 use atone_tests::servers::Kind;
 use tokio::sync::OnceCell;
 
@@ -180,6 +180,30 @@ async fn equal_values_of_extensions_are_one_lock() {
             let (state, _) = error_of(&mut local, taken).await;
             assert_ne!(state, "55P03", "{kind:?}: {taken}, when {held} is undone");
         }
+    }
+}
+
+#[tokio::test]
+async fn copied_rows_of_citext() {
+    extensions().await;
+    for kind in Kind::POSTGRES {
+        let room = room(kind, "ext_copy", TABLES).await;
+        let before = room.dump().await;
+        let mut copier = room.raw(true).await.unwrap();
+        let xid = copier.one("SELECT atone_begin()").await.unwrap();
+        copier.send(&message::message(b'Q', &message::texts(&["COPY k FROM STDIN"]))).await.unwrap();
+        copier.until(b'G').await.unwrap();
+        let rows = message::message(b'd', "Copied\t1\nÜBER\t2\n".as_bytes());
+        copier.send(&[rows, message::message(b'c', b"")].concat()).await.unwrap();
+        let answer = copier.until(b'Z').await.unwrap();
+        assert_eq!(error_in(&answer), Default::default(), "{kind:?}");
+        let mut local = room.raw(true).await.unwrap();
+        local.query(&path("ext_copy")).await.unwrap();
+        let (state, message) = error_of(&mut local, "UPDATE k SET n = 5 WHERE k = 'über'").await;
+        assert_eq!(state, "55P03", "{kind:?}: {message}");
+        assert_eq!(copier.one("SELECT atone_rollback()").await.unwrap(), "rolled_back", "{kind:?}");
+        assert_eq!(room.calm(&xid).await, "rolled_back", "{kind:?}");
+        assert_eq!(room.dump().await, before, "{kind:?}");
     }
 }
 
