@@ -50,6 +50,12 @@ fn may_call(text: &[u8]) -> bool {
     text.contains(&b'(') && classify(text, true) == Class::Counted(Counted::Plain)
 }
 
+/// Does a text begin or end a block? Within a pipeline nothing else says so before its Sync.
+pub(super) fn moves_block(text: &[u8]) -> bool {
+    let words = [&b"BEGIN"[..], b"START", b"COMMIT", b"END", b"ROLLBACK", b"ABORT"];
+    words.iter().any(|word| first_word(text).eq_ignore_ascii_case(word))
+}
+
 /// FOR, and what may follow it where rows are locked.
 fn may_lock(text: &[u8]) -> bool {
     let follows = |rest: &[u8]| {

@@ -291,8 +291,9 @@ impl Session {
                 self.statements.overlook(tag, name.strip_suffix(&[0]).unwrap_or(name));
             }
             match tag {
-                b'E' => self.executed |= self.status == IDLE,
-                b'S' => (self.executed, self.queried) = (false, false),
+                b'E' => (self.executed, self.unsynced) = (self.executed || self.status == IDLE, true),
+                b'S' => (self.executed, self.queried, self.unsynced) = (false, false, false),
+                b'Q' => self.unsynced &= self.goes_on(),
                 _ => {}
             }
             self.pending.sent(tag);
@@ -349,8 +350,8 @@ impl Session {
     /// Waits until all that was relayed is answered, so that what we say ourselves stands in its place.
     async fn settle_down(&mut self) -> Result<(), End> {
         // Statements that no Sync followed are part of a local transaction that is not over.
-        self.unsynced = !self.pending.is_empty() && !self.pending.ends_with_sync();
         if !self.pending.is_empty() {
+            self.unsynced = !self.pending.ends_with_sync();
             let mut flush = Vec::new();
             crate::wire::postgres::build::flush(&mut flush);
             self.database.write(&flush).await?;

@@ -1,6 +1,6 @@
 //! Prepared statements and portals, as the client named them.
 
-use super::first_words::may_write;
+use super::first_words::{may_write, moves_block};
 use crate::wire::{
     postgres::{Bind, Parse},
     scan::{first_word, mentions_atone},
@@ -89,13 +89,14 @@ impl Statements {
         }
     }
 
-    /// May a message that would only be relayed write rows?
+    /// May a message that would only be relayed write rows, or change what a write behind it in the pipeline stands in?
     pub fn may_write(&self, tag: u8, body: &[u8]) -> bool {
+        let concerns = |text: &[u8]| may_write(text) || moves_block(text);
         match tag {
             b'Q' => may_write(body.strip_suffix(&[0]).unwrap_or(body)),
-            b'P' => body.split(|b| *b == 0).nth(1).is_some_and(may_write),
+            b'P' => body.split(|b| *b == 0).nth(1).is_some_and(concerns),
             _ => match body.split(|b| *b == 0).nth(1).map(|name| self.prepared.get(name)) {
-                Some(Some(prepared)) => may_write(prepared.text.as_bytes()),
+                Some(Some(prepared)) => concerns(prepared.text.as_bytes()),
                 Some(None) => self.forgetful,
                 None => false,
             },

@@ -44,6 +44,12 @@ pub const EXTENDED: &[(&str, &str)] = &[
          B - b\nE -\nB - i 7\nE -\nB - c\nE -\nS\nB - c\nE -\nS\nQ SELECT count(*) FROM t",
     ),
     (
+        "a block begun or ended within a pipeline",
+        "P b BEGIN\nB - b\nE -\nP i INSERT INTO t VALUES ($1) RETURNING id\nB - i 7\nE -\nS\nB - i 8\nE -\nS\nQ COMMIT\nQ SELECT count(*) FROM t
+         Q BEGIN\nQ SELECT 1\nP c COMMIT\nB - c\nE -\nB - i 9\nE -\nS\nQ SELECT count(*) FROM t\nQ BEGIN\nB - i 10\nE -\nS\nP r ROLLBACK\nB - r\nE -\nB - i 11\nE -\nB - b\nE -\nB - i 12\nE -\nS\nQ ROLLBACK\nQ SELECT count(*) FROM t
+         P q SELECT 1\nB - b\nE -\nB - q\nE -\nS\nB - q\nE -\nB - c\nE -\nB - q\nE -\nS\nB - b\nE -\nS\nB - b\nE -\nB - i 13\nE -\nB - c\nE -\nB - b\nE -\nS\nB - r\nE -\nS\nQ SELECT count(*) FROM t",
+    ),
+    (
         "many at once",
         "P - SELECT 1\nB - -\nE -\ns\nP - SELECT 1/0\nB - -\nE -\ns\nP - SELECT 3\nB - -\nE -\ns\n< Z\n< Z\n< Z",
     ),

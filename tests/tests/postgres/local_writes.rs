@@ -384,3 +384,27 @@ async fn a_query_within_a_pipeline_does_not_hide_a_write() {
         }
     }
 }
+
+/// Whether a block is open is told by the server at a Sync only.
+#[tokio::test]
+async fn the_end_of_a_block_within_a_pipeline_does_not_hide_a_write() {
+    for kind in Kind::POSTGRES {
+        let room = room(kind, "local_ended", TABLE).await;
+        let _holder = holding(&room, "UPDATE t SET v = 5 WHERE id = 1").await;
+        for end in ["COMMIT", "ROLLBACK", "/* x */ end", "ABORT WORK"] {
+            let mut writer = room.raw(true).await.unwrap();
+            for sql in ["BEGIN", "SELECT 1"] {
+                assert_eq!(error_of(&mut writer, sql).await, Default::default());
+            }
+            let run = |sql: &str| {
+                let parse = message::parse("", sql, &[]);
+                [parse, message::bind("", "", &[], &[]), message::execute("", 0)].concat()
+            };
+            let sync = message::message(b'S', b"");
+            let both = [run(end), run("UPDATE t SET v = 6 WHERE id = 1"), sync].concat();
+            writer.send(&both).await.unwrap();
+            let (state, message) = error_in(&writer.until(b'Z').await.unwrap());
+            assert_eq!(state, "55P03", "{kind:?}: behind {end}: {message}");
+        }
+    }
+}

@@ -32,6 +32,8 @@ impl Pending {
             b'S' if self.copying => {}
             b'Q' | b'F' | b'S' | b'P' | b'B' | b'D' | b'E' | b'C' => self.sent.push_back(tag),
             b'c' | b'f' if self.copying => self.copying = false,
+            // Of a COPY that has failed and been answered, the server passes over it.
+            b'c' | b'f' if self.sent.is_empty() => {}
             b'c' | b'f' => self.sent.push_back(tag),
             _ => {}
         }
@@ -54,6 +56,10 @@ impl Pending {
                     if matches!(tag, b'Q' | b'F' | b'S') {
                         break;
                     }
+                }
+                // The end of rows that came behind an error.
+                while self.sent.front().is_some_and(|tag| matches!(tag, b'c' | b'f')) {
+                    self.sent.pop_front();
                 }
             }
             _ => {}
@@ -96,5 +102,38 @@ impl Pending {
             .collect();
         self.sent = kept;
         self.copying = ended.is_none();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn after(said: &str) -> Pending {
+        let mut pending = Pending::default();
+        for word in said.split(' ') {
+            let (who, tag) = word.split_at(1);
+            let tag = tag.as_bytes()[0];
+            if who == ">" { pending.sent(tag) } else { pending.answered(tag) }
+        }
+        pending
+    }
+
+    /// What comes behind an error of a COPY is answered by nobody.
+    #[test]
+    fn the_end_of_rows_that_nobody_wants_is_not_waited_for() {
+        for said in [
+            ">Q <G >d <E <Z >c",
+            ">Q <G >d <E >c <Z",
+            ">Q >d >c <G <E <Z",
+            ">Q <E <Z >d >c",
+            ">Q >c <E <Z",
+            ">P >B >E >S <1 <2 <G >d <E >c >S <Z",
+        ] {
+            assert!(after(said).is_empty(), "{said}: {:?}", after(said));
+        }
+        assert!(!after(">Q <G >d <E >c <Z >Q").is_empty());
+        assert!(after(">Q <G >d").copying());
+        assert!(after(">Q <G >d >c <C <Z").is_empty());
     }
 }
