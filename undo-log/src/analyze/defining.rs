@@ -42,7 +42,8 @@ pub fn taken(sql: &[u8], mode: SqlMode) -> Option<Taken> {
         }
         words.if_exists();
         let table = words.table()?;
-        return (!words.only_about_indexes()).then(|| Taken::Tables(vec![table]));
+        return (!words.only_about_indexes() && !words.only_tends_partitions())
+            .then(|| Taken::Tables(vec![table]));
     }
     if words.takes("CREATE") {
         let replaces = words.takes("OR") && words.takes("REPLACE");
@@ -134,6 +135,12 @@ impl Words<'_> {
         Some(Taken::Tables(tables))
     }
 
+    /// ANALYZE, CHECK, OPTIMIZE or REPAIR PARTITION, which answer with rows and keep them.
+    fn only_tends_partitions(&self) -> bool {
+        ["ANALYZE", "CHECK", "OPTIMIZE", "REPAIR"].iter().any(|word| self.is(word))
+            && self.rest.get(1).is_some_and(|token| token.is_word(self.sql, "PARTITION"))
+    }
+
     /// Nothing but one more index that is not unique, or when indexes are kept up to date.
     fn only_about_indexes(&self) -> bool {
         let [first, second, rest @ ..] = self.rest else { return false };
@@ -182,6 +189,7 @@ mod tests {
             "DROP VIEW v",
             "ALTER TABLE t ADD INDEX i (a, b)",
             "CREATE INDEX i ON t (v)",
+            "ALTER TABLE t ANALYZE PARTITION p0",
             "/*!40000 ALTER TABLE t DISABLE KEYS */",
             "CREATE TABLE t (id INT)",
             "CREATE OR REPLACE VIEW t AS SELECT 1",

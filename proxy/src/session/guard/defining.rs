@@ -3,10 +3,10 @@
 //! TABLES on the client's connection: all who have written to them have committed then, and nobody can come to write. The
 //! coordinator is asked whether a global transaction holds a row of theirs, the statement is run, and they are unlocked.
 
-use super::end::Wanted;
+use super::{LOCKED, end::Wanted};
 use crate::{
     backend::Reach,
-    session::{Answer, Command, Echo, End, Session, echo::NO_ROWS},
+    session::{Answer, Command, Echo, End, ServerError, Session, echo::NO_ROWS},
     wire::capability::DEPRECATE_EOF,
 };
 use atone_undo_log::{
@@ -18,6 +18,13 @@ use std::collections::BTreeSet;
 /// Errors of a statement that LOCK TABLES keeps from what it would do without: a table that is not locked, or only for reading, and
 /// statements that do not run under it at all.
 const LOCKED_OUT: [u16; 3] = [1100, 1099, 1192];
+
+/// MariaDB: a statement that says how long it waits is not kept waiting by a lock of ours.
+fn waits(text: &[u8]) -> bool {
+    !text
+        .split(|b| !b.is_ascii_alphanumeric())
+        .any(|word| [&b"WAIT"[..], b"NOWAIT"].iter().any(|how| word.eq_ignore_ascii_case(how)))
+}
 
 impl Session {
     /// Runs such a statement.
@@ -31,7 +38,13 @@ impl Session {
             }
         }
         let (known, lockable) = self.known_tables(taken).await?;
-        let lock = lockable && !self.tables_locked && !self.tracked && self.lock_tables(&known).await?;
+        let lock = match lockable && !self.tables_locked && !self.tracked && waits(&command.payload) {
+            true => match self.lock_tables(&known).await? {
+                Ok(locked) => locked,
+                Err(error) => return self.tell(&error.payload).await,
+            },
+            false => false,
+        };
         let tables = known.iter().map(|(_, locked_as)| locked_as.clone()).collect();
         let mut wanted = Wanted::default();
         wanted.reach(&Reach::Tables(tables));
@@ -94,14 +107,20 @@ impl Session {
         Ok(names.map(|name| TableName { schema: Some(schema.to_owned()), name }).collect())
     }
 
-    /// Without the right to do so the statement is only asked about before it runs.
-    async fn lock_tables(&mut self, known: &BTreeSet<(String, String)>) -> Result<bool, End> {
+    /// Without the right to do so the statement is only asked about before it runs. Err: it would have waited in vain as well.
+    async fn lock_tables(
+        &mut self,
+        known: &BTreeSet<(String, String)>,
+    ) -> Result<Result<bool, ServerError>, End> {
         if known.is_empty() {
-            return Ok(false);
+            return Ok(Ok(false));
         }
         let list: Vec<String> = known.iter().map(|(in_sql, _)| format!("{in_sql} WRITE")).collect();
         let answer = self.backside.ask_one(&format!("LOCK TABLES {}", list.join(", "))).await?;
-        Ok(matches!(answer, Answer::Ok(..)))
+        Ok(match answer {
+            Answer::Error(error) if LOCKED.contains(&error.code) => Err(error),
+            answer => Ok(matches!(answer, Answer::Ok(..))),
+        })
     }
 
     async fn unlock_tables(&mut self, locked: bool) -> Result<(), End> {

@@ -17,7 +17,10 @@ use atone_protocol::{
 };
 use atone_undo_log::capture::{self, Captured};
 use bytes::Bytes;
-use std::{collections::BTreeSet, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 /// Status: what follows the info are changes of the session's state.
 const STATE_CHANGED: u16 = 1 << 14;
@@ -127,14 +130,17 @@ impl Session {
                     continue;
                 }
                 Mark::Rows { entry, rows, linked, again } => {
-                    rows.iter().for_each(|row| wanted.row(&entry.name, row, *linked));
+                    // Of those that are read again it is seen what they refer to now.
+                    let gone = *linked && !*again;
+                    rows.iter().for_each(|row| wanted.row(&entry.name, row, gone));
                     let (true, Some(table)) = (*again, described(entry)) else { continue };
                     let keys = capture::keys_of(table, rows);
-                    (entry, capture::image_of_rows(table, &keys), (0, *linked))
+                    let before: &[Captured] = if *linked { rows } else { &[] };
+                    (entry, capture::image_of_rows(table, &keys), (0, *linked, before))
                 }
                 Mark::Inserted(entry, keys) => {
                     let Some(table) = described(entry) else { continue };
-                    (entry, Some(capture::image_of_inserts(table, keys)), (keys.len(), true))
+                    (entry, Some(capture::image_of_inserts(table, keys)), (keys.len(), true, &[][..]))
                 }
             };
             // Where they cannot be asked for, all of the table is.
@@ -154,7 +160,9 @@ impl Session {
         queries.insert(0, FOUND_ROWS.to_owned());
         let mut answers = self.backside.ask(&queries).await?.into_iter();
         self.note_found(answers.next());
-        for (entry, count, (expected, linked)) in asked {
+        for (entry, count, (expected, linked, before)) in asked {
+            let mut before: BTreeMap<&[u8], &Captured> =
+                before.iter().map(|row| (row.key.bytes.as_slice(), row)).collect();
             let mut found = 0;
             for answer in answers.by_ref().take(count) {
                 let rows = match answer {
@@ -171,10 +179,15 @@ impl Session {
                     let Some(row) = described(entry).and_then(|table| capture::decode(table, row)) else {
                         continue;
                     };
-                    wanted.row(&entry.name, &row, linked);
+                    let was = before.remove(row.key.bytes.as_slice());
+                    wanted.row(&entry.name, &row, false);
+                    if linked {
+                        wanted.locks.changed(&entry.name, was, Some(&row));
+                    }
                     found += 1;
                 }
             }
+            before.values().for_each(|was| wanted.locks.references(&entry.name, was));
             // Stored in another way than it was given, or gone since: which rows these were is not known.
             if found < expected {
                 wanted.tables.insert(entry.name.clone());

@@ -58,7 +58,7 @@ const READS: [&[u8]; 11] = [
 ];
 
 /// First words of texts that concern only what is open, alone.
-const QUIET: [&[u8]; 16] = [
+const QUIET: [&[u8]; 15] = [
     b"COMMIT",
     b"ROLLBACK",
     b"START",
@@ -69,7 +69,6 @@ const QUIET: [&[u8]; 16] = [
     b"REVOKE",
     b"OPTIMIZE",
     b"REPAIR",
-    b"FLUSH",
     b"INSTALL",
     b"UNINSTALL",
     b"CHECK",
@@ -198,6 +197,7 @@ fn unsupported(text: &[u8], mode: SqlMode) -> Kind {
     match first.as_str() {
         "XA" => xa(text, &all, &second),
         "LOCK" if second.starts_with("TABLE") => Kind::Lock,
+        "FLUSH" if all.iter().any(|t| t.is_word(text, "LOCK") || t.is_word(text, "EXPORT")) => Kind::Lock,
         "UNLOCK" => Kind::Unlock,
         "SET" if second == "STATEMENT" => Kind::Unread,
         "ANALYZE" if !["TABLE", "LOCAL", "NO_WRITE_TO_BINLOG"].contains(&second.as_str()) => Kind::Unread,
@@ -317,6 +317,8 @@ mod tests {
             ("DROP VIEW t", Kind::Commits { chain: false }),
             ("DROP TABLE t;", Kind::Defines(taken(b"DROP TABLE t", SqlMode::default()).unwrap())),
             ("LOCK TABLES t WRITE", Kind::Lock),
+            ("FLUSH TABLES t FOR EXPORT", Kind::Lock),
+            ("FLUSH STATUS", Kind::Commits { chain: false }),
             ("XA PREPARE 'a','b'", Kind::XaCommits(name("'a','b'"))),
             ("XA COMMIT 'a' ONE PHASE;", Kind::XaCommits(name("'a'"))),
             ("XA COMMIT 'a'", Kind::Pass),
