@@ -74,6 +74,10 @@ pub const CASES: [Case; 8] = [
     Case {
         held: "INSERT INTO c VALUES (50, 3, 'three', 0)",
         waits: &["UPDATE c SET v = 1 WHERE id = 50"],
-        free: &["UPDATE p SET v = v + 1 WHERE id = 3", "INSERT INTO c VALUES (51, 3, 'three', 0)"],
+        free: &[
+            "UPDATE p SET v = v + 1 WHERE id = 3",
+            "INSERT INTO c VALUES (51, 3, 'three', 0)",
+            "UPDATE p SET id = 3, code = 'three', v = 9 WHERE id = 3",
+        ],
     },
 ];

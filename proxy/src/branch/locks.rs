@@ -11,7 +11,7 @@ use super::{
 };
 use atone_protocol::LockKey;
 use atone_undo_log::capture::{Canonical, Captured};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Canonical keys longer than this are locked by their hash.
 const KEY_LIMIT: usize = 256;
@@ -26,18 +26,16 @@ pub struct Locks {
 }
 
 impl Locks {
-    /// Those of a branch. Without images of how its rows are now, each row that was updated and is said to refer to the same
+    /// Those of a branch. A row refers to others than before when its own images say so. Without images of how its rows are now, each row that was updated and is said to refer to the same
     /// as before does so.
     pub fn of(branch: &Branch, after: Option<&AfterImages>) -> Self {
         let mut locks = Self::default();
-        let (mut before, mut seen) = (Self::default(), BTreeSet::new());
+        // How each row was before the whole of it, if it was there.
+        let mut before: BTreeMap<(usize, &[u8]), Option<&Captured>> = BTreeMap::new();
         let name = |table: usize| branch.tables[table].name.as_str();
         for change in &branch.changes {
-            // How a row was before the whole of it.
-            let mut first = |table: usize, row: &Captured, was: bool| {
-                if seen.insert((table, row.key.bytes.clone())) && was {
-                    before.references(name(table), row);
-                }
+            let mut first = |table: usize, row, was: bool| {
+                before.entry((table, key_of(row))).or_insert(was.then_some(row));
             };
             match change {
                 Change::Updated(table, row) | Change::Deleted(table, row) => first(*table, row, true),
@@ -51,13 +49,15 @@ impl Locks {
             locks.add(name, change, after.is_none());
         }
         if let Some(after) = after {
-            let mut now = Self::default();
             for ((table, _), row) in after {
                 locks.row(name(*table), row);
-                now.references(name(*table), row);
             }
-            locks.alone.extend(before.alone.symmetric_difference(&now.alone).cloned());
-            locks.shared.extend(before.shared.symmetric_difference(&now.shared).cloned());
+            let rows =
+                before.keys().copied().chain(after.keys().map(|(table, key)| (*table, key.as_slice())));
+            for (table, key) in rows.collect::<BTreeSet<_>>() {
+                let was = before.get(&(table, key)).copied().flatten();
+                locks.changed(name(table), was, after.get(&(table, key.to_vec())));
+            }
         }
         locks.shared.retain(|key| !locks.alone.contains(key));
         locks
@@ -78,6 +78,18 @@ impl Locks {
     pub fn row(&mut self, table: &str, row: &Captured) {
         let keys = std::iter::once(&row.key).chain(&row.uniques);
         self.alone.extend(keys.map(|key| lock_key(table, key)));
+    }
+
+    /// What a row refers to and did not before, or the other way round, and what may refer to it likewise.
+    pub fn changed(&mut self, table: &str, was: Option<&Captured>, is: Option<&Captured>) {
+        let of = |row: Option<&Captured>| {
+            let mut locks = Self::default();
+            row.into_iter().for_each(|row| locks.references(table, row));
+            locks
+        };
+        let (was, is) = (of(was), of(is));
+        self.alone.extend(was.alone.symmetric_difference(&is.alone).cloned());
+        self.shared.extend(was.shared.symmetric_difference(&is.shared).cloned());
     }
 
     /// What a row refers to, and what may refer to it.
@@ -101,8 +113,12 @@ impl Locks {
             Change::Moved(table, from, to) => rows(*table, &[from, to], unread),
             Change::Resolved(table, made) => made.iter().for_each(|row| rows(*table, &[row], unread)),
             Change::Left { table, row, old, linked, .. } => {
-                rows(*table, &[row], *linked);
-                old.iter().flatten().for_each(|old| rows(*table, &[old], *linked));
+                let told = old.as_ref().and_then(Option::as_ref);
+                rows(*table, &[row], *linked && told.is_none());
+                told.into_iter().for_each(|old| rows(*table, &[old], false));
+                if let (Some(old), true) = (told, *linked) {
+                    self.changed(name(*table), Some(old), Some(row));
+                }
             }
             Change::Inserted(..) => {}
             Change::Locked { table, key, shared } => {
@@ -111,6 +127,10 @@ impl Locks {
             }
         }
     }
+}
+
+fn key_of(row: &Captured) -> &[u8] {
+    &row.key.bytes
 }
 
 /// The lock of a key of this table.
@@ -193,6 +213,15 @@ mod tests {
         assert_eq!(locks(changed, Some(vec![one()])), held);
         let gone = vec![Change::Updated(0, one()), Change::Deleted(0, row("1", "b", "y"))];
         assert_eq!(locks(gone, Some(Vec::new())), held);
+    }
+
+    /// The undo takes it from the one and gives it back to the other, and in between nobody has it.
+    #[test]
+    fn a_value_that_goes_to_another_row_is_held() {
+        let (was, is) = (row("1", "a", "x"), row("2", "a", "x"));
+        let changes = vec![Change::Deleted(0, was), Change::Resolved(0, vec![is.clone()])];
+        let held = told(&["c.code.x", "c.id.1", "c.id.2"], &["p.exists.a"]);
+        assert_eq!(locks(changes, Some(vec![is])), held);
     }
 
     #[test]

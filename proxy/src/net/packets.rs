@@ -6,12 +6,14 @@ use crate::wire::{
     postgres::{self, message::Message},
 };
 use bytes::{Buf, Bytes, BytesMut};
-use std::io;
+use std::{io, time::Duration};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 const READ_SIZE: usize = 16 << 10;
 /// Answers held while a question is still being sent.
 const ANSWERS_LIMIT: usize = 256 << 20;
+/// How long a client that has gone already is served as if it were there.
+const MOMENT: Duration = Duration::from_millis(200);
 /// A buffer that grew beyond this for one large packet is given back.
 const KEEP_SIZE: usize = 256 << 10;
 
@@ -63,8 +65,10 @@ impl Packets {
         Ok(self.stream.read_buf(&mut self.buffer).await? > 0)
     }
 
-    /// Waits until the other end is gone. What it says meanwhile is kept, up to a bound; behind that it is not seen to go.
+    /// Waits until the other end is gone, of one who waits for longer than a moment: a client may say its last word and go
+    /// without reading the answer. What it says meanwhile is kept, up to a bound; behind that it is not seen to go.
     pub async fn gone(&mut self) {
+        tokio::time::sleep(MOMENT).await;
         while self.buffer.len() < KEEP_SIZE {
             if !self.fill().await.unwrap_or(false) {
                 return;

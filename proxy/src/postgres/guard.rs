@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     backend::Entry,
-    branch::{AfterImages, Branch, Committing, Local, Locks, SettleError},
+    branch::{AfterImages, Branch, CHECK_LIMIT, Change, Committing, Local, Locks, SettleError},
     wire::postgres::Bind,
 };
 use atone_protocol::{
@@ -419,7 +419,15 @@ impl Ending<'_> {
             // Some keys of the tables are locked: are they of rows that were written?
             let mut found = AfterImages::new();
             match self.search(branch, &mut found).await {
-                Ok(()) => after = Some(found),
+                Ok(()) => {
+                    // Which tells all that statements told of these tables, and what was there before.
+                    let Branch { changes, unseen, tables, .. } = &mut *branch;
+                    changes.retain(|change| match change {
+                        Change::Left { table, .. } => !unseen.contains(&tables[*table].name),
+                        _ => true,
+                    });
+                    after = Some(found);
+                }
                 Err(SettleError::Unsearchable(..) | SettleError::TooLarge) => {
                     let wait = self.session.lock_wait();
                     self.ask(Locks::default(), tables, wait).await?;
@@ -427,12 +435,17 @@ impl Ending<'_> {
                 Err(error) => return Err(error),
             }
         }
-        let locks = Locks::of(branch, after.as_ref());
+        let mut locks = Locks::of(branch, after.as_ref());
         if locks.is_empty() {
             return Ok(());
         }
+        let mut tables = BTreeSet::new();
+        if locks.alone.len() + locks.shared.len() > CHECK_LIMIT {
+            let Locks { alone, shared } = std::mem::take(&mut locks);
+            tables.extend(alone.into_iter().chain(shared).map(|key| key.table));
+        }
         let wait = self.session.lock_wait();
-        self.ask(locks, Vec::new(), wait).await
+        self.ask(locks, tables.into_iter().collect(), wait).await
     }
 
     pub(super) async fn ask(

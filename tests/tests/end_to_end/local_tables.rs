@@ -99,6 +99,27 @@ async fn others_tables_and_what_takes_nothing_wait_for_nobody() {
     }
 }
 
+/// A statement that would have waited for the table in vain does not run because it was only our own lock that did.
+#[tokio::test]
+async fn who_waits_for_the_table_in_vain_is_told_so() {
+    for kind in Kind::ALL {
+        let room = room("tables_vain", TABLES).await;
+        let before = room.dump(kind).await;
+        let mut holder = room.app(kind).await;
+        sql::begin(&mut holder).await.unwrap();
+        for statement in ["BEGIN", HELD] {
+            holder.query_drop(statement).await.unwrap();
+        }
+        let mut other = room.app(kind).await;
+        other.query_drop("SET lock_wait_timeout = 1").await.unwrap();
+        let told = sql::error_of(&mut other, "TRUNCATE t").await;
+        assert_eq!(told.0, 1205, "{kind:?}: {told:?}");
+        holder.query_drop("COMMIT").await.unwrap();
+        assert_eq!(sql::rollback(&mut holder).await.unwrap(), "rolled_back", "{kind:?}");
+        assert_eq!(room.dump(kind).await, before, "{kind:?}");
+    }
+}
+
 /// The holder's local transaction is still open when the statement comes, and holds no global lock yet.
 #[tokio::test]
 async fn a_local_transaction_under_way_is_waited_for_as_well() {
