@@ -22,6 +22,9 @@ const PIPELINE_LIMIT: usize = 16 << 10;
 const ON: [u8; 3] = [command::SET_OPTION, 0, 0];
 const OFF: [u8; 3] = [command::SET_OPTION, 1, 0];
 
+/// Asks what FOUND_ROWS() is.
+pub const FOUND_ROWS: &str = "SELECT FOUND_ROWS()";
+
 /// A row in the text protocol.
 pub type TextRow = Vec<Option<Vec<u8>>>;
 
@@ -66,6 +69,8 @@ pub struct Backside {
     pub multi_statements: bool,
     /// The same as the server has it, which we turn on and leave so until it would make a difference; None: not known.
     pub server_multi: Option<bool>,
+    /// What FOUND_ROWS() is to the application, where our own questions may have changed it.
+    pub found: Option<i64>,
     /// Rows that one answer may hold.
     pub row_limit: usize,
     /// Bytes that one answer may hold.
@@ -77,7 +82,7 @@ impl Backside {
     pub fn new(packets: Packets, capabilities: u32, row_limit: usize, byte_limit: usize) -> Self {
         let multi_statements = capabilities & MULTI_STATEMENTS != 0;
         let server_multi = Some(multi_statements);
-        Self { packets, capabilities, multi_statements, server_multi, row_limit, byte_limit }
+        Self { packets, capabilities, multi_statements, server_multi, found: None, row_limit, byte_limit }
     }
 
     /// A COM_QUERY payload.
@@ -90,10 +95,33 @@ impl Backside {
         payload
     }
 
-    /// Asks several questions, each with one answer; in one go when they are small.
-    pub async fn ask(&mut self, queries: &[String]) -> io::Result<Vec<Answer>> {
+    /// Asks several questions, each with one answer; in one go when they are small. What FOUND_ROWS() was before them is
+    /// kept.
+    pub async fn ask<Q: AsRef<str>>(&mut self, queries: &[Q]) -> io::Result<Vec<Answer>> {
+        let mut all: Vec<&str> = queries.iter().map(AsRef::as_ref).collect();
+        let counts = |query: &&str| query.starts_with("SELECT");
+        let found = all.iter().position(counts).filter(|_| self.found.is_none());
+        if let Some(at) = found {
+            all.insert(at, FOUND_ROWS);
+        }
+        let mut answers = self.ask_all(&all).await?;
+        if let Some(at) = found {
+            self.note_found(answers.remove(at));
+        }
+        Ok(answers)
+    }
+
+    /// The answer to [`FOUND_ROWS`]. If it followed others of our questions, it is known already.
+    pub fn note_found(&mut self, answer: Answer) {
+        if let (None, Answer::Rows(rows)) = (self.found, answer) {
+            let text = rows.into_iter().next().and_then(|row| row.into_iter().next()).flatten();
+            self.found = text.and_then(|text| std::str::from_utf8(&text).ok()?.parse().ok());
+        }
+    }
+
+    async fn ask_all(&mut self, queries: &[&str]) -> io::Result<Vec<Answer>> {
         let mut answers = Vec::with_capacity(queries.len());
-        if queries.iter().map(String::len).sum::<usize>() <= PIPELINE_LIMIT {
+        if queries.iter().map(|q| q.len()).sum::<usize>() <= PIPELINE_LIMIT {
             let all: Vec<u8> =
                 queries.iter().flat_map(|q| packet::frames(&self.query_payload(q), 0).0).collect();
             self.packets.write(&all).await?;
@@ -111,8 +139,7 @@ impl Backside {
 
     /// Asks one question.
     pub async fn ask_one(&mut self, sql: &str) -> io::Result<Answer> {
-        self.packets.send(&self.query_payload(sql), 0).await?;
-        self.only_answer().await
+        Ok(self.ask(&[sql]).await?.remove(0))
     }
 
     /// Runs statements in one message, of which each is run only if those before it succeeded; their answers, up to

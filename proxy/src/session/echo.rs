@@ -57,17 +57,6 @@ impl Echo {
         Ok(Self { rows: Some(rows), found: None, told })
     }
 
-    /// FOUND_ROWS() alone.
-    pub(super) fn of_found(found: Option<i64>) -> Option<Self> {
-        found.map(|found| Self { found: Some(found), ..Self::default() })
-    }
-
-    /// With FOUND_ROWS().
-    pub(super) fn with_found(mut self, found: Option<i64>) -> Self {
-        self.found = found;
-        self
-    }
-
     /// The same, told behind the COMMIT.
     pub(super) fn outside(mut self, deprecate_eof: bool) -> Self {
         for answer in self.told.iter_mut().flatten() {

@@ -102,7 +102,7 @@ impl Session {
             self.touched.clear();
             return self.fail(&failure).await.map(|()| None);
         }
-        self.found = None;
+        self.backside.found = None;
         let (relayed, end) = self.give(&read, &taken, alone).await?;
         let failed = relayed.outcome.error.is_some();
         let mut more = Touched::default();
@@ -110,7 +110,7 @@ impl Session {
             more.add(vec![Mark::Reach(Reach::Tables(read.names()))]);
         }
         if alone {
-            self.found = (!failed).then_some(relayed.rows.cast_signed());
+            self.backside.found = (!failed).then_some(relayed.rows.cast_signed());
             self.finish_relayed(&more, Vec::new(), end.sequence, &end.payload, failed).await?;
             return Ok(None);
         }
@@ -208,6 +208,7 @@ impl Session {
         if alone {
             self.client.hold();
         }
+        self.backside.found = None;
         let given = self.give(&read, &taken, alone).await;
         let held = if alone { self.client.release() } else { Vec::new() };
         let (relayed, end) = given?;

@@ -111,8 +111,6 @@ pub struct Session {
     number: u64,
     /// How long it queued for global locks when it was last asked, if it said so.
     lock_wait: Option<Duration>,
-    /// What FOUND_ROWS() was before our own questions, if this or the last statement needed any.
-    found: Option<i64>,
     /// Outside global transactions: what the open local transaction has written.
     touched: Touched,
     /// The last statement that was passed on as it came succeeded.
@@ -170,7 +168,6 @@ impl Session {
             echo: None,
             number,
             lock_wait: None,
-            found: None,
             touched: Touched::default(),
             last_relayed: false,
             doubt: None,
@@ -268,7 +265,7 @@ impl Session {
             }
             _ => {}
         }
-        self.found = self.echo.as_ref().and_then(|echo| echo.found);
+        self.backside.found = self.echo.as_ref().and_then(|echo| echo.found);
         let command = match self.echo.take() {
             Some(echo) => match self.answer_from(echo, command).await? {
                 Some(command) => command,
@@ -279,15 +276,19 @@ impl Session {
         if let Some(xid) = self.membership.xid() {
             let resource = self.resource.clone();
             let _running = resource.running.begin(self.number, xid);
-            self.dispatch_bound(command).await
+            self.dispatch_bound(command).await?;
         } else {
-            self.dispatch_free(command).await
+            self.dispatch_free(command).await?;
         }
+        if let Some(found) = self.backside.found {
+            self.echo.get_or_insert_default().found = Some(found);
+        }
+        Ok(())
     }
 
     /// Outside a global transaction: only our own functions and our own schema are not simply relayed.
     async fn dispatch_free(&mut self, mut command: Command) -> Result<(), End> {
-        let (mut effect, mut keeps_found) = (scan::Effect::None, false);
+        let mut effect = scan::Effect::None;
         match command.code() {
             command::QUERY => {
                 let Some(at) = self.text_at(&command) else { return self.relay(command).await.map(drop) };
@@ -310,7 +311,6 @@ impl Session {
                 } else {
                     self.note_lock(&text);
                 }
-                keeps_found = guard::keeps_found(&text);
             }
             command::STMT_EXECUTE | command::STMT_BULK_EXECUTE => {
                 if let Some(control) = self.statements.control(&command.payload) {
@@ -336,9 +336,6 @@ impl Session {
         }
         let executed = (command.code() == command::STMT_EXECUTE).then(|| command.payload.clone());
         self.relay(command).await?;
-        if keeps_found {
-            self.echo = Echo::of_found(self.found);
-        }
         if let Some(payload) = executed {
             self.statements.forget_long_data(&payload);
         }
@@ -421,7 +418,6 @@ impl Session {
         };
         self.lock_wait = settings.lock_wait;
         let settings = Arc::new(settings);
-        self.found = self.found.or(settings.found_rows);
         self.settings = Some(settings.clone());
         self.readings.insert(self.reading, (settings.schema.clone(), settings.sql_mode.clone()));
         if self.readings.len() > READINGS {

@@ -7,8 +7,25 @@ impl Session {
     /// Passes a command on and its reply back.
     pub(super) async fn relay(&mut self, command: Command) -> Result<Relayed, End> {
         let relayed = relay::relay(&mut self.client, &mut self.backside, &command).await?;
+        self.note_counts(&command, relayed.outcome.error.is_some());
         self.heard(&relayed).await?;
         Ok(relayed)
+    }
+
+    /// After a command of the client's FOUND_ROWS() is what the server says again, unless it left it as it was.
+    pub(super) fn note_counts(&mut self, command: &Command, failed: bool) {
+        if self.backside.found.is_none() || failed {
+            return;
+        }
+        let keeps = match command.code() {
+            command::QUERY | command::STMT_EXECUTE => {
+                self.text_of(command).is_some_and(|text| scan::keeps_found(&text, self.mysql.is_mariadb()))
+            }
+            code => matches!(code, command::PING | command::INIT_DB | command::STMT_RESET),
+        };
+        if !keeps {
+            self.backside.found = None;
+        }
     }
 
     /// What a reply said.
@@ -61,6 +78,7 @@ impl Session {
         self.note_effect(scan::Effect::Everything);
         self.prepared_in_text.clear();
         self.statements.forget_types();
+        self.backside.found = None;
         let relayed = relay::relay_large(&mut self.client, &mut self.backside, length).await?;
         self.heard(&relayed).await
     }

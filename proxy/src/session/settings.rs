@@ -27,15 +27,12 @@ pub struct Settings {
     pub schema: Option<String>,
     /// How long it queues for global locks, if it says so.
     pub lock_wait: Option<Duration>,
-    /// FOUND_ROWS() before they were asked for.
-    pub found_rows: Option<i64>,
     /// Why no statement of this session can be read surely, if so.
     pub unreadable: Option<Unsupported>,
 }
 
 const QUERY: &str = "SELECT @@sql_mode, @@character_set_client, @@character_set_connection, \
-    @@auto_increment_increment, @@max_allowed_packet, @@sql_select_limit, CURRENT_USER(), DATABASE(), FOUND_ROWS(), \
-    @atone_lock_wait_ms";
+    @@auto_increment_increment, @@max_allowed_packet, @@sql_select_limit, CURRENT_USER(), DATABASE(), @atone_lock_wait_ms";
 
 /// A quote or backslash may be the second byte of a character in these.
 const UNREADABLE: [&str; 5] = ["big5", "cp932", "gbk", "sjis", "gb18030"];
@@ -59,7 +56,7 @@ impl Settings {
     /// Asks the server, and in the same message which one it is; that is empty when it is of another kind than `identity`
     /// is for.
     pub async fn read_first(backside: &mut Backside, identity: &str) -> io::Result<(Self, Arc<str>)> {
-        let mut answers = backside.ask(&[QUERY.to_owned(), identity.to_owned()]).await?;
+        let mut answers = backside.ask(&[QUERY, identity]).await?;
         let server = match answers.pop() {
             Some(Answer::Rows(rows)) => rows.into_iter().flatten().next().flatten().unwrap_or_default(),
             _ => Vec::new(),
@@ -79,7 +76,7 @@ impl Settings {
         let has = |mode: &str| modes.split(',').any(|m| m == mode);
         let (charset, connection) = (known(1)?, known(2)?);
         let mut unreadable = unreadable(&modes, [&charset, &connection], &known(5)?);
-        let lock_wait = lock_wait::read("@atone_lock_wait_ms", text(9).as_deref());
+        let lock_wait = lock_wait::read("@atone_lock_wait_ms", text(8).as_deref());
         if let Err(why) = &lock_wait {
             unreadable = Some(Unsupported(format!("a session whose {why},")));
         }
@@ -96,7 +93,6 @@ impl Settings {
             account: known(6)?,
             schema: text(7),
             lock_wait: lock_wait.unwrap_or_default(),
-            found_rows: text(8).and_then(|text| text.parse().ok()),
             unreadable,
         })
     }

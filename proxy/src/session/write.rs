@@ -206,6 +206,7 @@ impl Session {
             return Err(Stopped::Dead(Failure::unread(&plan.entry.name, &why)).into());
         }
         self.count(branch, plan, &captured, &ok)?;
+        self.note_matched(plan.write.verb, &ok);
         let echo =
             self.keep_echo(moving.is_some() || !plan.asked.is_empty() || branch::mixes(&keys), &ok).await?;
         match (plan.write.verb, moving) {

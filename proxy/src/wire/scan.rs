@@ -87,3 +87,25 @@ pub fn first_word(text: &[u8]) -> &[u8] {
     let length = rest.iter().take_while(|b| b.is_ascii_alphabetic()).count();
     &rest[..length]
 }
+
+/// Does this statement, when it has succeeded, leave FOUND_ROWS() as it was? To MySQL an UPDATE finds rows.
+pub fn keeps_found(text: &[u8], mariadb: bool) -> bool {
+    const ENDS: [&[u8]; 8] =
+        [b"BEGIN", b"START", b"COMMIT", b"ROLLBACK", b"SAVEPOINT", b"RELEASE", b"SET", b"USE"];
+    const WRITES: [&[u8]; 4] = [b"INSERT", b"REPLACE", b"DELETE", b"UPDATE"];
+    let word = first_word(text);
+    let is = |other: &&[u8]| word.eq_ignore_ascii_case(other);
+    if text.strip_suffix(b";").unwrap_or(text).contains(&b';') {
+        return false;
+    }
+    let reads = || text.windows(6).any(|w| w.eq_ignore_ascii_case(b"SELECT"));
+    let writes = WRITES.iter().any(is) && (mariadb || !is(&&b"UPDATE"[..]));
+    ENDS.iter().any(is) || writes && !reads() || is(&&b"SHOW"[..]) && tells_diagnostics(text)
+}
+
+/// SHOW WARNINGS, SHOW ERRORS, or how many there are.
+fn tells_diagnostics(text: &[u8]) -> bool {
+    let at = text.windows(4).position(|w| w.eq_ignore_ascii_case(b"SHOW")).unwrap_or_default();
+    let second = first_word(&text[at + 4..]);
+    [&b"WARNINGS"[..], b"ERRORS", b"COUNT"].iter().any(|word| second.eq_ignore_ascii_case(word))
+}

@@ -167,9 +167,6 @@ pub const TRANSACTIONS: Refused = &[
 
 /// A session, and a line that is answered otherwise than without the proxy.
 pub const UNLIKE: &[(&str, &str)] = &[
-    // FOUND_ROWS() tells of our own reading.
-    ("last ids and counts", "Q SELECT LAST_INSERT_ID(), ROW_COUNT(), FOUND_ROWS()"),
-    ("last ids", "E l"),
     // What is refused leaves no warnings.
     ("loose mode", "Q SHOW WARNINGS LIMIT 9"),
     // Servers tell of a change of the local transaction's state once, and tell us.

@@ -72,8 +72,7 @@ impl Session {
         let echo = Echo::keep(&mut self.backside, rows, warned).await?;
         self.unlock_tables(lock).await?;
         self.mysql.catalogue.forget();
-        self.echo =
-            Some(echo.outside(self.backside.capabilities & DEPRECATE_EOF != 0).with_found(self.found));
+        self.echo = Some(echo.outside(self.backside.capabilities & DEPRECATE_EOF != 0));
         self.tell(&payload).await
     }
 

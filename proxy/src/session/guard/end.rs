@@ -157,9 +157,7 @@ impl Session {
         if queries.is_empty() {
             return Ok(Ok(wanted));
         }
-        queries.insert(0, FOUND_ROWS.to_owned());
         let mut answers = self.backside.ask(&queries).await?.into_iter();
-        self.note_found(answers.next());
         for (entry, count, (expected, linked, before)) in asked {
             let mut before: BTreeMap<&[u8], &Captured> =
                 before.iter().map(|row| (row.key.bytes.as_slice(), row)).collect();
@@ -209,14 +207,6 @@ impl Session {
             self.touched.replace(vec![Mark::Keys(wanted.locks), Mark::Reach(reach)]);
         }
         Ok(())
-    }
-
-    /// FOUND_ROWS() as it was before our own questions; if they followed others of ours, it is known already.
-    pub(super) fn note_found(&mut self, answer: Option<Answer>) {
-        if let (None, Some(Answer::Rows(rows))) = (self.found, answer) {
-            let text = rows.into_iter().next().and_then(|row| row.into_iter().next()).flatten();
-            self.found = text.and_then(|text| std::str::from_utf8(&text).ok()?.parse().ok());
-        }
     }
 
     /// A statement that commits what is open, or may. After `chain` nothing of it is left, even if another one is open.
@@ -269,9 +259,6 @@ impl Session {
         })
     }
 }
-
-/// Asks what FOUND_ROWS() is.
-pub(super) const FOUND_ROWS: &str = "SELECT FOUND_ROWS()";
 
 /// The status of a statement that our COMMIT followed.
 pub(in crate::session) fn outside(status: u16) -> u16 {

@@ -68,6 +68,7 @@ impl Session {
             tracing::debug!(message = error.message(), "a large statement cannot be guarded");
             return Err(End::Done);
         }
+        self.backside.found = None;
         let (relayed, end) = relay::relay_large_but_end(&mut self.client, &mut self.backside, length).await?;
         let failed = relayed.outcome.error.is_some();
         self.finish_relayed(&touched, Vec::new(), end.sequence, &end.payload, failed).await

@@ -13,7 +13,7 @@ mod touched;
 mod unread;
 mod write;
 
-use super::{Command, Echo, End, Session, locking, write::Execution};
+use super::{Command, End, Session, locking, write::Execution};
 use crate::{
     backend::Reach,
     wire::{
@@ -37,12 +37,6 @@ pub(super) use write::LOCKED;
 const PREPARED: usize = 1000;
 /// The setting by which a client is told of every step of its local transactions.
 const TRACKING: &[u8] = b"session_track_transaction_info";
-
-/// Does this statement leave FOUND_ROWS() as it is?
-pub(super) fn keeps_found(text: &[u8]) -> bool {
-    let words = [&b"BEGIN"[..], b"START", b"COMMIT", b"ROLLBACK", b"SAVEPOINT", b"RELEASE", b"SET"];
-    words.iter().any(|word| scan::first_word(text).eq_ignore_ascii_case(word))
-}
 
 impl Session {
     /// In no global transaction, and what it writes is checked.
@@ -246,15 +240,12 @@ impl Session {
     /// Passes on a statement that is understood; was it done?
     async fn relay_free(&mut self, command: Command) -> Result<bool, End> {
         let text = self.text_of(&command).unwrap_or_default();
-        let (effect, keeps) = (scan::effect(&text), keeps_found(&text));
+        let effect = scan::effect(&text);
         let done = self.relay(command).await?.outcome.error.is_none();
         if matches!(effect, scan::Effect::TemporaryTables | scan::Effect::Everything) {
             self.mysql.catalogue.forget();
         }
         self.last_relayed = done;
-        if keeps {
-            self.echo = Echo::of_found(self.found);
-        }
         Ok(done)
     }
 

@@ -62,6 +62,7 @@ impl Session {
         let run = relay::relay_but_end(&mut self.client, &mut self.backside, &command, true).await;
         let held = if holding { self.client.release() } else { Vec::new() };
         let (relayed, end) = run?;
+        self.note_counts(&command, relayed.outcome.error.is_some());
         let mut touched = Touched::default();
         touched.add(vec![Mark::Reach(reach)]);
         let failed = relayed.outcome.error.is_some();
@@ -95,7 +96,7 @@ impl Session {
         let echo = Echo::keep(&mut self.backside, rows, warned).await?;
         let told = match self.commit_alone(touched, ok.as_ref().map(|ok| (ok, end))).await? {
             Ok(told) => {
-                self.echo = Some(echo.outside(deprecate_eof).with_found(self.found));
+                self.echo = Some(echo.outside(deprecate_eof));
                 match ok {
                     Some(_) => told,
                     None => ended_outside(end, failed, deprecate_eof),

@@ -2,13 +2,13 @@
 //! runs it, where it came as text.
 
 use super::{
-    end::{FOUND_ROWS, outside},
+    end::outside,
     touched::{Mark, Touched, described},
 };
 use crate::{
     branch::{self, Locks, NoPlan, Plan, Planner, Statement, lock_key},
     session::{
-        Answer, Command, Echo, End, ServerError, Session, Settings, echo::NO_ROWS, keys::told_keys,
+        Answer, Command, Echo, End, ServerError, Session, Settings, ask, echo::NO_ROWS, keys::told_keys,
         write::Execution,
     },
     wire::{
@@ -92,15 +92,11 @@ impl Session {
             }
             Ran::Failed(error) => self.failed(error, alone).await,
             Ran::Done { ok, payload, questions, image } => {
-                // To MySQL rows that were updated are found.
-                if plan.write.verb == Verb::Update && !self.mysql.is_mariadb() {
-                    self.found = Some(self.matched(&ok).cast_signed());
-                }
+                self.note_matched(plan.write.verb, &ok);
                 let marks = self.marks(&plan, &settings, &ok, questions, image);
                 if !alone {
                     self.status = ok.status;
                     self.touched.add(marks);
-                    self.echo = Echo::of_found(self.found);
                     return self.tell(&payload).await;
                 }
                 let mut touched = Touched::default();
@@ -109,7 +105,7 @@ impl Session {
                 let told = self.commit_alone(&touched, Some((&ok, &payload))).await?;
                 if told.is_ok() {
                     let deprecate_eof = self.backside.capabilities & DEPRECATE_EOF != 0;
-                    self.echo = Some(echo.outside(deprecate_eof).with_found(self.found));
+                    self.echo = Some(echo.outside(deprecate_eof));
                 }
                 self.tell(&told.unwrap_or_else(|failed| failed)).await
             }
@@ -144,15 +140,18 @@ impl Session {
         settings: &Settings,
         alone: bool,
     ) -> Result<Ran, End> {
-        let questions = plan.questions();
-        let before: Vec<String> = [alone.then(|| "BEGIN".to_owned())].into_iter().flatten().collect();
-        let keys: Vec<String> = questions.iter().chain(&plan.image).cloned().collect();
-        let found = (!keys.is_empty() && self.found.is_none()).then(|| FOUND_ROWS.to_owned());
-        let ours: Vec<String> = before.into_iter().chain(found).chain(keys).collect();
+        let begin = alone.then(|| "BEGIN".to_owned());
+        let mut ours: Vec<String> =
+            begin.into_iter().chain(plan.questions()).chain(plan.image.clone()).collect();
         if ours.is_empty() {
             return self.run_whole(command, Vec::new(), plan, alone).await;
         }
         let head = &command.payload[..command.payload.len() - text.len()];
+        let found =
+            (ours.len() > usize::from(alone) && self.backside.found.is_none()).then_some(usize::from(alone));
+        if let Some(at) = found {
+            ours.insert(at, ask::FOUND_ROWS.to_owned());
+        }
         let payload = [head, ours.join("; ").as_bytes(), b"; ", text].concat();
         if payload.len() + 1024 > settings.max_allowed_packet {
             let answers = self.backside.ask(&ours).await?;
@@ -160,15 +159,16 @@ impl Session {
         }
         let mut answers = self.backside.run_payload(&payload).await?;
         let own = if answers.len() > ours.len() { answers.pop() } else { None };
+        if let Some(at) = found.filter(|at| *at < answers.len()) {
+            let found = answers.remove(at);
+            self.backside.note_found(found);
+        }
         self.ran(answers, own, plan, alone)
     }
 
     /// Its keys are asked for first.
     async fn run_prepared(&mut self, plan: &Plan, command: &Command, alone: bool) -> Result<Ran, End> {
         let mut ours: Vec<String> = plan.questions().into_iter().chain(plan.image.clone()).collect();
-        if !ours.is_empty() && self.found.is_none() {
-            ours.insert(0, FOUND_ROWS.to_owned());
-        }
         if alone {
             ours.insert(0, "BEGIN".into());
         }
@@ -204,10 +204,6 @@ impl Session {
                 _ => return Err(End::Done),
             }
         }
-        if self.found.is_none() && (plan.image.is_some() || !plan.asked.is_empty()) {
-            let found = before.next();
-            self.note_found(found);
-        }
         let mut before: Vec<Answer> = before.collect();
         match own {
             Some(Answer::Ok(ok, payload)) => {
@@ -226,6 +222,13 @@ impl Session {
                     _ => Ran::Unreadable,
                 })
             }
+        }
+    }
+
+    /// To MySQL rows that were updated are found.
+    pub(in crate::session) fn note_matched(&mut self, verb: Verb, ok: &OkPacket) {
+        if verb == Verb::Update && !self.mysql.is_mariadb() {
+            self.backside.found = Some(self.matched(ok).cast_signed());
         }
     }
 
@@ -304,9 +307,8 @@ impl Session {
             let deprecate_eof = self.backside.capabilities & DEPRECATE_EOF != 0;
             self.roll_back_locally().await?;
             self.status = outside(self.status);
-            self.echo = Some(echo.outside(deprecate_eof).with_found(self.found));
+            self.echo = Some(echo.outside(deprecate_eof));
         } else {
-            self.echo = Echo::of_found(self.found);
             self.check_local_transaction(error.code).await?;
         }
         self.tell(&error.payload).await
