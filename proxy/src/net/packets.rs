@@ -25,8 +25,8 @@ pub struct Packets {
     pub(super) unflushed: bool,
     /// So many bytes must arrive before anything can be done.
     pub(super) wanted: usize,
-    /// What is written is kept here instead, if anything is.
-    held: Option<Vec<u8>>,
+    /// What is written is kept in the last of these instead, if there is one.
+    held: Vec<Vec<u8>>,
 }
 
 /// A whole payload.
@@ -41,7 +41,7 @@ pub struct Packet {
 impl Packets {
     /// Nothing has been read from the stream yet.
     pub fn new(stream: Stream) -> Self {
-        Self { stream, buffer: BytesMut::with_capacity(READ_SIZE), unflushed: false, wanted: 0, held: None }
+        Self { stream, buffer: BytesMut::with_capacity(READ_SIZE), unflushed: false, wanted: 0, held: Vec::new() }
     }
 
     /// What has arrived.
@@ -154,7 +154,7 @@ impl Packets {
 
     /// Writes bytes that are frames already.
     pub async fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
-        if let Some(held) = &mut self.held {
+        if let Some(held) = self.held.last_mut() {
             held.extend_from_slice(bytes);
             return Ok(());
         }
@@ -162,16 +162,14 @@ impl Packets {
         self.stream.flush().await
     }
 
-    /// From here on what is written is held back; false if it was already.
-    pub fn hold(&mut self) -> bool {
-        let begins = self.held.is_none();
-        self.held.get_or_insert_default();
-        begins
+    /// From here on what is written is held back, also within what is.
+    pub fn hold(&mut self) {
+        self.held.push(Vec::new());
     }
 
-    /// Gives back what was held, and holds nothing any more.
+    /// Gives back what was held since the last [`Self::hold`].
     pub fn release(&mut self) -> Vec<u8> {
-        self.held.take().unwrap_or_default()
+        self.held.pop().unwrap_or_default()
     }
 
     /// Moves what has arrived here on to the other side.

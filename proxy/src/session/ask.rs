@@ -197,7 +197,7 @@ impl Backside {
     }
 
     /// An answer that no other follows. If one did, every later answer would be taken for another question's.
-    async fn only_answer(&mut self) -> io::Result<Answer> {
+    pub async fn only_answer(&mut self) -> io::Result<Answer> {
         match self.answer().await? {
             (answer, false) => Ok(answer),
             (_, true) => Err(io::Error::new(io::ErrorKind::InvalidData, "a second answer to one question")),

@@ -1,7 +1,11 @@
 //! Inside a global transaction: every statement is a read, is protected, or is refused.
 
 use super::{
-    Command, End, Failure, Session, Settings, control::Reply, local::LocalTransaction, locking::may_lock,
+    Command, End, Failure, Session, Settings,
+    control::Reply,
+    local::LocalTransaction,
+    locking::may_lock,
+    several::{SYNTAX, code_of, may_be_several, parts},
     write::Execution,
 };
 use crate::{
@@ -79,6 +83,14 @@ impl Session {
         if scan::mentions_atone(&text) && scan::names_schema(&text) {
             return self.fail(&Failure::private()).await;
         }
+        if matches!(execution, Execution::Text)
+            && may_be_several(&text)
+            && self.backside.multi_statements
+            && !self.only_reads(&text, settings.mode)
+            && let Some(parts) = parts(&text, settings.mode)
+        {
+            return self.several(&text, parts, command).await;
+        }
         match class {
             Class::Empty => self.relay(command).await.map(drop),
             Class::Read if may_lock(&text) && locks(&text, settings.mode) != Locks::None => {
@@ -153,9 +165,28 @@ impl Session {
                 if self.only_reads(&text, settings.mode) {
                     return self.read(&text, &settings, command).await;
                 }
-                self.fail(&Failure::unsupported(&what)).await
+                self.refuse(&text, &command, &what).await
             }
         }
+    }
+
+    /// What cannot be read is no statement to the server either, perhaps: then it says so itself.
+    pub(super) async fn refuse(
+        &mut self,
+        text: &Bytes,
+        command: &Command,
+        what: &Unsupported,
+    ) -> Result<(), End> {
+        let mode = self.settings.as_ref().map_or_else(SqlMode::default, |settings| settings.mode);
+        let several = may_be_several(text);
+        if command.code() == command::QUERY
+            && (several && !self.backside.multi_statements || !several && analyze::may_be_wrong(text, mode))
+            && let Some(error) = self.mistake(text).await?
+            && code_of(&error) == Some(SYNTAX)
+        {
+            return Ok(self.client.write(&error).await?);
+        }
+        self.fail(&Failure::unsupported(what)).await
     }
 
     /// Several statements in one text, all of them reads.

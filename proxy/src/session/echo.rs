@@ -22,6 +22,9 @@ pub(super) const NO_ROWS: i64 = -1;
 const DIAGNOSTICS: [&str; 4] =
     ["SHOW WARNINGS", "SHOW ERRORS", "SHOW COUNT(*) WARNINGS", "SHOW COUNT(*) ERRORS"];
 
+/// Asks what FOUND_ROWS() is, and leaves the counts as they are, which to MariaDB are results of a SELECT.
+const COUNTED: &str = "SELECT FOUND_ROWS(), @@warning_count";
+
 /// The leavings of one statement.
 #[derive(Default)]
 pub(super) struct Echo {
@@ -37,8 +40,8 @@ pub(super) struct Echo {
 enum Asked {
     /// One of [`DIAGNOSTICS`], and how much of it.
     Told(usize, Option<usize>),
-    /// These columns have these numbers.
-    Values(Vec<(usize, i64)>),
+    /// These columns have these numbers. Some count warnings or errors, if so: to MariaDB such a question leaves them.
+    Values(Vec<(usize, i64)>, bool),
 }
 
 impl Echo {
@@ -46,11 +49,27 @@ impl Echo {
     pub(super) async fn keep(backside: &mut Backside, rows: i64, warned: bool) -> io::Result<Self> {
         let mut told = None;
         if warned {
-            let all = DIAGNOSTICS.map(|question| packet::frames(&backside.query_payload(question), 0).0);
-            backside.packets.write(&all.concat()).await?;
+            let found = backside.found.is_none();
+            let [warnings, errors, counts @ ..] = DIAGNOSTICS;
+            let all = [warnings, errors].into_iter().chain(found.then_some(COUNTED)).chain(counts);
+            let all: Vec<u8> =
+                all.flat_map(|question| packet::frames(&backside.query_payload(question), 0).0).collect();
+            backside.packets.write(&all).await?;
             let mut answers = [const { Vec::new() }; 4];
-            for answer in &mut answers {
-                *answer = whole_answer(backside).await?;
+            for (at, answer) in answers.iter_mut().enumerate() {
+                if found && at == 2 {
+                    let counted = backside.only_answer().await?;
+                    backside.note_found(counted);
+                }
+                *answer = whole_answer(backside, Expect::Results).await?;
+            }
+            // MySQL has forgotten how many errors there were.
+            let deprecate_eof = backside.capabilities & DEPRECATE_EOF != 0;
+            let errors = rows_in(&answers[1], deprecate_eof).filter(|errors| found && *errors > 0);
+            if let Some(errors) = errors
+                && let Some(counted) = with_values(&answers[3], &[(0, errors)], false, deprecate_eof)
+            {
+                answers[3] = counted;
             }
             told = Some(answers);
         }
@@ -115,7 +134,8 @@ impl Echo {
             Some((at, value?))
         };
         let values: Vec<(usize, i64)> = left.iter().enumerate().filter_map(value).collect();
-        (!values.is_empty()).then_some(Asked::Values(values))
+        let counts = left.iter().any(|left| matches!(left, Left::Warnings | Left::Errors));
+        (!values.is_empty()).then_some(Asked::Values(values, counts))
     }
 }
 
@@ -159,31 +179,38 @@ fn left(text: &[u8], item: &[Token]) -> Option<Left> {
 }
 
 impl Session {
-    /// Answers a command from the echo of the last one; gives it back when it asks for something else.
-    pub(super) async fn answer_from(&mut self, echo: Echo, command: Command) -> Result<Option<Command>, End> {
+    /// Answers a command from the echo of the last one; gives both back when it asks for something else.
+    pub(super) async fn answer_from(
+        &mut self,
+        echo: Echo,
+        command: Command,
+    ) -> Result<Option<(Command, Echo)>, End> {
         let prepared = command.code() == command::STMT_EXECUTE;
         let cursor = prepared && command.payload.get(5).is_none_or(|flags| flags & CURSORS != 0);
         if !(command.code() == command::QUERY || prepared) || cursor {
-            return Ok(Some(command));
+            return Ok(Some((command, echo)));
         }
         let deprecate_eof = self.backside.capabilities & DEPRECATE_EOF != 0;
         let text = self.text_of(&command);
         match text.and_then(|text| echo.asked(&text, deprecate_eof)) {
-            None => return Ok(Some(command)),
-            Some(Asked::Told(..)) if prepared => return Ok(Some(command)),
+            None => return Ok(Some((command, echo))),
+            Some(Asked::Told(..)) if prepared => return Ok(Some((command, echo))),
             Some(Asked::Told(which, most)) => {
-                let Some(told) = &echo.told else { return Ok(Some(command)) };
+                let Some(told) = &echo.told else { return Ok(Some((command, echo))) };
                 let cut = most.and_then(|most| first_rows(&told[which], most, deprecate_eof));
                 self.client.write(cut.as_ref().unwrap_or(&told[which])).await?;
                 // They may be asked again and again.
                 self.echo = Some(Echo { rows: Some(NO_ROWS), ..echo });
             }
-            Some(Asked::Values(values)) => {
+            Some(Asked::Values(values, counts)) => {
                 self.backside.restore_multi_statements(&command.payload).await?;
                 self.backside.packets.write(&command.frames).await?;
-                let answer = whole_answer(&mut self.backside).await?;
+                let answer = whole_answer(&mut self.backside, Expect::Results).await?;
                 let told = with_values(&answer, &values, prepared, deprecate_eof).unwrap_or(answer);
                 self.client.write(&told).await?;
+                if counts && self.mysql.is_mariadb() {
+                    self.echo = Some(Echo { rows: Some(NO_ROWS), found: None, ..echo });
+                }
             }
         }
         Ok(None)
@@ -191,9 +218,9 @@ impl Session {
 }
 
 /// Keeps an answer as it comes.
-async fn whole_answer(backside: &mut Backside) -> io::Result<Vec<u8>> {
+pub(super) async fn whole_answer(backside: &mut Backside, expect: Expect) -> io::Result<Vec<u8>> {
     let malformed = |what| io::Error::new(io::ErrorKind::InvalidData, what);
-    let mut tracker = Tracker::new(Expect::Results, backside.capabilities);
+    let mut tracker = Tracker::new(expect, backside.capabilities);
     let mut answer = Vec::new();
     loop {
         let progress = tracker.advance(backside.packets.arrived());
@@ -273,6 +300,12 @@ fn numbers_row(row: &[u8], columns: usize, values: &[(usize, i64)]) -> Option<Ve
         row.get_mut(start + 8 * at..)?.first_chunk_mut::<8>()?.copy_from_slice(&value.to_le_bytes());
     }
     Some(row)
+}
+
+/// How many rows an answer has.
+fn rows_in(answer: &[u8], deprecate_eof: bool) -> Option<i64> {
+    let (columns, frames) = frames_of(answer)?;
+    i64::try_from(frames.len()).ok()?.checked_sub_unsigned(columns as u64 + 2 + u64::from(!deprecate_eof))
 }
 
 /// The number in an answer of one row and column.

@@ -4,7 +4,8 @@
 //! The keys are asked for first, under the same locks; what the read then returns is counted.
 
 use super::{
-    Answer, Command, End, Failure, Session, Settings,
+    Answer, Command, Echo, End, Failure, Session, Settings,
+    echo::NO_ROWS,
     guard::{LOCKED, Mark, Touched, Wanted, outside},
     relay,
     write::Execution,
@@ -12,7 +13,11 @@ use super::{
 use crate::{
     backend::{Entry, Reach},
     branch::{Branch, Change, NoPlan, Planner, lock_key},
-    wire::{capability::IN_TRANS_READONLY, command, packet, reply::OkPacket},
+    wire::{
+        capability::{DEPRECATE_EOF, IN_TRANS_READONLY},
+        command, packet,
+        reply::OkPacket,
+    },
 };
 use atone_undo_log::{
     analyze::{Locking, Locks, Unsupported, locks},
@@ -173,14 +178,7 @@ impl Session {
         }
         let taken = match self.take(&read, alone).await? {
             Ok(taken) => taken,
-            Err(NotTaken::Server(error)) => {
-                if alone {
-                    self.roll_back_locally().await?;
-                } else {
-                    self.check_local_transaction(error.code).await?;
-                }
-                return self.tell(&error.payload).await;
-            }
+            Err(NotTaken::Server(error)) => return self.failed(error, alone).await,
             Err(NotTaken::Unreadable(why)) => {
                 if alone {
                     self.roll_back_locally().await?;
@@ -235,6 +233,10 @@ impl Session {
         held: Vec<u8>,
         end: crate::net::Packet,
     ) -> Result<(), End> {
+        let deprecate_eof = self.backside.capabilities & DEPRECATE_EOF != 0;
+        let warned =
+            failed || !deprecate_eof || OkPacket::read(&end.payload).is_none_or(|ok| ok.warnings > 0);
+        let echo = Echo::keep(&mut self.backside, NO_ROWS, warned).await?;
         let branch = self.branch.take().filter(|branch| !branch.changes.is_empty() && !failed);
         let mut lost = false;
         match branch {
@@ -248,6 +250,7 @@ impl Session {
             },
         }
         self.status = outside(self.status);
+        self.echo = Some(echo.outside(deprecate_eof));
         let mut told = end.payload.to_vec();
         let status_at = match OkPacket::read(&told) {
             _ if failed => None,

@@ -18,6 +18,7 @@ mod passing;
 mod relay;
 mod reset;
 mod settings;
+mod several;
 mod statements;
 mod write;
 
@@ -107,6 +108,8 @@ pub struct Session {
     tables_locked: bool,
     /// What the last statement left for the next one to ask about.
     echo: Option<Echo>,
+    /// What it leaves if this one is refused.
+    refused: Option<Echo>,
     /// The server's number of the connection.
     number: u64,
     /// How long it queued for global locks when it was last asked, if it said so.
@@ -166,6 +169,7 @@ impl Session {
             readings,
             tables_locked: false,
             echo: None,
+            refused: None,
             number,
             lock_wait: None,
             touched: Touched::default(),
@@ -266,9 +270,13 @@ impl Session {
             _ => {}
         }
         self.backside.found = self.echo.as_ref().and_then(|echo| echo.found);
+        self.refused = None;
         let command = match self.echo.take() {
             Some(echo) => match self.answer_from(echo, command).await? {
-                Some(command) => command,
+                Some((command, echo)) => {
+                    self.refused = Some(echo);
+                    command
+                }
                 None => return Ok(()),
             },
             None => command,
@@ -394,6 +402,7 @@ impl Session {
     /// Answers the client with an error of ours.
     async fn fail(&mut self, failure: &Failure) -> Result<(), End> {
         tracing::debug!(resource = self.resource.backend.name(), message = failure.message(), "refused");
+        self.echo = self.refused.take();
         self.tell(&failure.payload()).await
     }
 

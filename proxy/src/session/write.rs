@@ -109,6 +109,7 @@ impl Session {
         let plan = match self.plan(&text, params, &settings).await {
             Ok(plan) => plan,
             Err(NoPlan::NoTable(table)) => return self.no_table(&table).await,
+            Err(NoPlan::Unsupported(what)) => return self.refuse(&text, &command, &what).await,
             Err(no) => return self.fail(&failure(no)).await,
         };
         let alone = self.autocommits();

@@ -4,6 +4,7 @@
 
 use crate::battery::{TABLES, connect, in_lanes};
 use crate::battery_binary::BINARY;
+use crate::battery_guard::GUARDED;
 use crate::battery_refused::{self as refused, Refused, UNLIKE};
 use crate::battery_text::TEXT;
 use crate::battery_transactions::TRANSACTIONS;
@@ -156,4 +157,14 @@ async fn transactions_inside_on_mysql() {
 #[tokio::test]
 async fn transactions_inside_on_mariadb() {
     battery(Kind::Maria, "inside_transactions_mariadb", TRANSACTIONS, &[refused::TRANSACTIONS]).await;
+}
+
+#[tokio::test]
+async fn guarded_inside_on_mysql() {
+    battery(Kind::MySql, "inside_guarded_mysql", GUARDED, &[refused::GUARDED]).await;
+}
+
+#[tokio::test]
+async fn guarded_inside_on_mariadb() {
+    battery(Kind::Maria, "inside_guarded_mariadb", GUARDED, &[refused::GUARDED]).await;
 }

@@ -13,6 +13,7 @@ mod locking;
 mod names;
 mod second_reader;
 mod write;
+mod wrong;
 
 pub use classify::{Class, Completion, classify, split};
 pub use computed::{assigns_itself, refuse_unaskable, refuse_uncomputable};
@@ -22,6 +23,7 @@ pub use functions::{Names, names_in};
 pub use locking::{Locked, Locking, Locks, locks};
 pub use names::TableName;
 pub use write::{Row, Rows, Value, ValueKind, Verb, Write, analyze_write};
+pub use wrong::may_be_wrong;
 
 /// The statement cannot be protected inside a global transaction; the sentence says what about it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -14,15 +14,11 @@ use sqlparser::{
         TableObject, TableWithJoins, Update,
     },
     dialect::MySqlDialect,
-    parser::Parser,
+    parser::{Parser, ParserError},
 };
 
 pub(super) fn confirm(sql: &str, tokens: &[Token], write: &Write) -> Result<(), Unsupported> {
-    let plain = respell(sql, tokens);
-    let statements = Parser::new(&MySqlDialect {})
-        .with_recursion_limit(200)
-        .try_with_sql(&plain)
-        .and_then(|mut p| p.parse_statements())
+    let statements = read(sql, tokens)
         .map_err(|e| Unsupported::new(format!("a statement the parser cannot read ({e})")))?;
     let [statement] = statements.as_slice() else {
         return Err(Unsupported::new("several statements in one"));
@@ -34,6 +30,12 @@ pub(super) fn confirm(sql: &str, tokens: &[Token], write: &Write) -> Result<(), 
         _ => None,
     };
     agreed.ok_or_else(|| Unsupported::new("a statement that two readers understand differently"))
+}
+
+pub(super) fn read(sql: &str, tokens: &[Token]) -> Result<Vec<Statement>, ParserError> {
+    let plain = respell(sql, tokens);
+    let parser = Parser::new(&MySqlDialect {}).with_recursion_limit(200);
+    parser.try_with_sql(&plain).and_then(|mut parser| parser.parse_statements())
 }
 
 fn respell(sql: &str, tokens: &[Token]) -> String {

@@ -1,6 +1,9 @@
 //! What a statement outside global transactions means for the guard, by its first words.
 
-use crate::wire::scan::first_word;
+use crate::{
+    session::several::{ROUTINES, may_be_several},
+    wire::scan::first_word,
+};
 use atone_undo_log::{
     analyze::{Class, Taken, classify, names_in, split, taken},
     sql::{Kind as TokenKind, SqlMode, tokens},
@@ -82,9 +85,6 @@ const UNREAD: [&str; 19] = [
     "DESCRIBE", "BEGIN", "IF", "CASE", "LOOP", "WHILE", "FOR", "DECLARE",
 ];
 
-/// What is defined by a text that may hold several statements.
-const ROUTINES: [&str; 5] = ["PROCEDURE", "FUNCTION", "TRIGGER", "EVENT", "PACKAGE"];
-
 /// How much of a look a text needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Look {
@@ -123,11 +123,6 @@ pub(super) fn look(text: &[u8], open: bool) -> Look {
     }
 }
 
-/// Is there a semicolon in it that does not end it?
-pub(super) fn may_be_several(text: &[u8]) -> bool {
-    text.strip_suffix(b";").unwrap_or(text).contains(&b';')
-}
-
 /// Does it define a routine, whose text may hold semicolons?
 pub(super) fn defines_routine(text: &[u8], mode: SqlMode) -> bool {
     let first = split(text, mode).unwrap_or_default().first().cloned().unwrap_or_default();
@@ -144,27 +139,6 @@ pub(super) fn ends_plainly(text: &[u8], mode: SqlMode) -> bool {
     let end = &text[one.end..];
     end.iter().all(|b| *b == b';' || b.is_ascii_whitespace())
         && end.iter().filter(|b| **b == b';').count() <= 1
-}
-
-/// Cuts a text of several statements, where the server surely cuts it at the same places.
-pub(super) fn parts(text: &[u8], mode: SqlMode) -> Option<Vec<Range<usize>>> {
-    let parts = split(text, mode).ok()?;
-    let signs = |gap: &[u8]| gap.iter().filter(|b| **b == b';').count();
-    let apart = parts.windows(2).all(|pair| signs(&text[pair[0].end..pair[1].start]) == 1);
-    let end = text.get(parts.last()?.end..)?;
-    let plain_end = end.iter().all(|b| *b == b';' || b.is_ascii_whitespace()) && signs(end) <= 1;
-    let whole = |part: &Range<usize>| {
-        let all = tokens(&text[part.clone()], mode).unwrap_or_default();
-        let has = |word| all.iter().any(|t| t.is_word(&text[part.clone()], word));
-        let first = all.first().is_some_and(|t| t.kind == TokenKind::Word);
-        let compound = ["BEGIN", "IF", "CASE", "LOOP", "WHILE", "REPEAT", "FOR", "DECLARE", "LOAD"];
-        let begins = |word| all.first().is_some_and(|t| t.is_word(&text[part.clone()], word));
-        let compound = compound.iter().any(|word| begins(word)) && !(begins("BEGIN") && all.len() < 3);
-        first
-            && !compound
-            && !(["CREATE", "ALTER"].iter().any(|w| begins(w)) && ROUTINES.iter().any(|w| has(w)))
-    };
-    (parts.len() > 1 && apart && plain_end && parts.iter().all(whole)).then_some(parts)
 }
 
 /// What one statement means.
@@ -332,23 +306,9 @@ mod tests {
     }
 
     #[test]
-    fn texts_are_cut_only_where_it_is_sure() {
-        let cut = |sql: &str| parts(sql.as_bytes(), SqlMode::default()).map(|p| p.len());
-        assert_eq!(cut("UPDATE t SET v = ';'; SELECT 1;"), Some(2));
-        assert_eq!(cut("BEGIN; UPDATE t SET v = 1; COMMIT"), Some(3));
+    fn what_defines_a_routine_is_not_cut() {
         let defines = |sql: &str| defines_routine(sql.as_bytes(), SqlMode::default());
         assert!(defines("CREATE TRIGGER a BEFORE INSERT ON t FOR EACH ROW BEGIN SET NEW.v = 1; END"));
         assert!(!defines("CREATE TABLE a (b INT); UPDATE t SET v = 1; -- end"));
-        for sql in [
-            "UPDATE t SET v = 1;",
-            "UPDATE t SET v = 1;; SELECT 1",
-            "UPDATE t SET v = 1; SELECT 1; -- end",
-            "CREATE PROCEDURE p() BEGIN UPDATE t SET v = 1; END",
-            "BEGIN NOT ATOMIC UPDATE t SET v = 1; END",
-            "SELECT 1; LOAD DATA LOCAL INFILE 'x' INTO TABLE t",
-            "IF 1 THEN UPDATE t SET v = 1; END IF",
-        ] {
-            assert_eq!(cut(sql), None, "{sql}");
-        }
     }
 }

@@ -8,12 +8,15 @@ mod defining;
 mod end;
 mod kind;
 mod large;
-mod several;
 mod touched;
 mod unread;
 mod write;
 
-use super::{Command, End, Session, locking, write::Execution};
+use super::{
+    Command, End, Session, locking,
+    several::{self, may_be_several},
+    write::Execution,
+};
 use crate::{
     backend::Reach,
     wire::{
@@ -82,13 +85,13 @@ impl Session {
             Look::Full => {}
         }
         let mode = self.mode_of(text).await?;
-        if matches!(execution, Some(Execution::Text)) && kind::may_be_several(text) {
+        if matches!(execution, Some(Execution::Text)) && may_be_several(text) {
             let parts = split(text, mode).unwrap_or_default();
             if self.only_read(text, &parts, mode).await? {
                 return Ok(Some(command));
             }
-            if let Some(parts) = kind::parts(text, mode) {
-                return self.several(text, parts, command).await;
+            if let Some(parts) = several::parts(text, mode) {
+                return self.several(text, parts, command).await.map(|()| None);
             }
             if kind::defines_routine(text, mode) {
                 return self.guard_one(Kind::Commits { chain: false }, text, command, None).await;

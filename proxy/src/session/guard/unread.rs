@@ -58,9 +58,11 @@ impl Session {
         let loads = text.windows(4).any(|w| w.eq_ignore_ascii_case(b"LOAD"));
         let several = self.backside.multi_statements && text.contains(&b';') && !loads;
         // Nothing is said of any of them before all are committed.
-        let holding = several && self.client.hold();
+        if several {
+            self.client.hold();
+        }
         let run = relay::relay_but_end(&mut self.client, &mut self.backside, &command, true).await;
-        let held = if holding { self.client.release() } else { Vec::new() };
+        let held = if several { self.client.release() } else { Vec::new() };
         let (relayed, end) = run?;
         self.note_counts(&command, relayed.outcome.error.is_some());
         let mut touched = Touched::default();
