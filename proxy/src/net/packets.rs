@@ -41,7 +41,13 @@ pub struct Packet {
 impl Packets {
     /// Nothing has been read from the stream yet.
     pub fn new(stream: Stream) -> Self {
-        Self { stream, buffer: BytesMut::with_capacity(READ_SIZE), unflushed: false, wanted: 0, held: Vec::new() }
+        Self {
+            stream,
+            buffer: BytesMut::with_capacity(READ_SIZE),
+            unflushed: false,
+            wanted: 0,
+            held: Vec::new(),
+        }
     }
 
     /// What has arrived.

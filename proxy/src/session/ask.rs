@@ -1,6 +1,7 @@
 //! Our own questions on the application's database connection: sent between its statements, read to the end, and
 //! never seen by it.
 
+use super::tracked::Tracked;
 use crate::{
     net::Packets,
     wire::{
@@ -71,6 +72,8 @@ pub struct Backside {
     pub server_multi: Option<bool>,
     /// What FOUND_ROWS() is to the application, where our own questions may have changed it.
     pub found: Option<i64>,
+    /// How the local transaction fares.
+    pub tracked: Tracked,
     /// Rows that one answer may hold.
     pub row_limit: usize,
     /// Bytes that one answer may hold.
@@ -82,7 +85,16 @@ impl Backside {
     pub fn new(packets: Packets, capabilities: u32, row_limit: usize, byte_limit: usize) -> Self {
         let multi_statements = capabilities & MULTI_STATEMENTS != 0;
         let server_multi = Some(multi_statements);
-        Self { packets, capabilities, multi_statements, server_multi, found: None, row_limit, byte_limit }
+        Self {
+            packets,
+            capabilities,
+            multi_statements,
+            server_multi,
+            found: None,
+            tracked: Tracked::default(),
+            row_limit,
+            byte_limit,
+        }
     }
 
     /// A COM_QUERY payload.
@@ -212,6 +224,7 @@ impl Backside {
             Some(0x00) => {
                 let ok = OkPacket::read(&first).ok_or_else(|| malformed("a short OK packet"))?;
                 let more = ok.status & MORE_RESULTS != 0;
+                self.tracked.heard(&first, &ok, true);
                 Ok((Answer::Ok(ok, first), more))
             }
             Some(0xff) => Ok((Answer::Error(error(first)), false)),
@@ -235,7 +248,9 @@ impl Backside {
                 Some(0xff) => return Ok((Answer::Error(error(payload)), false)),
                 Some(0xfe) if payload.len() < if deprecate_eof { packet::MAX_PAYLOAD } else { 9 } => {
                     let status = if deprecate_eof {
-                        OkPacket::read(&payload).map(|ok| ok.status)
+                        let ok = OkPacket::read(&payload);
+                        ok.iter().for_each(|ok| self.tracked.heard(&payload, ok, true));
+                        ok.map(|ok| ok.status)
                     } else {
                         payload.get(3..5).map(|s| u16::from_le_bytes([s[0], s[1]]))
                     };

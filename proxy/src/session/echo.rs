@@ -2,7 +2,7 @@
 //! alone was followed by our COMMIT or ROLLBACK, which clears both in the database; here they live one statement longer. So
 //! does FOUND_ROWS(), which our own questions change.
 
-use super::{Backside, Command, End, Session, ask::text_row};
+use super::{Answer, Backside, Command, End, Session, ask::text_row};
 use crate::wire::{
     capability::{AUTOCOMMIT, DEPRECATE_EOF, IN_TRANS, IN_TRANS_READONLY},
     command,
@@ -185,6 +185,9 @@ impl Session {
         echo: Echo,
         command: Command,
     ) -> Result<Option<(Command, Echo)>, End> {
+        if command.code() == command::PING {
+            return self.ping(echo, command).await.map(|()| None);
+        }
         let prepared = command.code() == command::STMT_EXECUTE;
         let cursor = prepared && command.payload.get(5).is_none_or(|flags| flags & CURSORS != 0);
         if !(command.code() == command::QUERY || prepared) || cursor {
@@ -214,6 +217,25 @@ impl Session {
             }
         }
         Ok(None)
+    }
+}
+
+impl Session {
+    /// The answer to a ping leaves warnings as they are; MySQL's counts them.
+    async fn ping(&mut self, echo: Echo, command: Command) -> Result<(), End> {
+        let Answer::Ok(ok, payload) = self.backside.run_raw(&command.frames).await? else {
+            return Err(End::Done);
+        };
+        let deprecate_eof = self.backside.capabilities & DEPRECATE_EOF != 0;
+        let told = echo.told.as_ref().filter(|_| !self.mysql.is_mariadb());
+        let warnings = told.and_then(|told| count_in(&told[2], deprecate_eof));
+        let mut payload = payload.to_vec();
+        if let Some(warnings) = warnings.and_then(|count| u16::try_from(count).ok()) {
+            payload[ok.status_at + 2..ok.status_at + 4].copy_from_slice(&warnings.to_le_bytes());
+        }
+        self.status = ok.status;
+        self.echo = Some(echo);
+        self.tell(&payload).await
     }
 }
 

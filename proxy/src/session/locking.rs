@@ -137,7 +137,8 @@ impl Session {
             self.touched.clear();
             return Ok(self.client.send(&failure.payload(), end.sequence).await?);
         }
-        self.client.send(&end.payload, end.sequence).await?;
+        self.backside.tracked.read();
+        self.tell_end(&end.payload, end.sequence).await?;
         match relayed.outcome.error {
             Some(code) => self.check_local_transaction(code).await,
             None => Ok(()),
@@ -262,7 +263,7 @@ impl Session {
             status.copy_from_slice(&said.to_le_bytes());
         }
         self.client.write(&held).await?;
-        self.client.send(&told, end.sequence).await?;
+        self.tell_end(&told, end.sequence).await?;
         if lost { Err(End::Done) } else { Ok(()) }
     }
 

@@ -20,6 +20,7 @@ mod reset;
 mod settings;
 mod several;
 mod statements;
+mod tracked;
 mod write;
 
 pub use ask::{Answer, Backside, ServerError, TextRow};
@@ -406,9 +407,15 @@ impl Session {
         self.tell(&failure.payload()).await
     }
 
-    /// Answers the client with one packet.
+    /// Answers the client with one packet, an OK or an error.
     async fn tell(&mut self, payload: &[u8]) -> Result<(), End> {
-        Ok(self.client.send(payload, self.answer).await?)
+        self.tell_end(payload, self.answer).await
+    }
+
+    /// The last packet of an answer, which has this number.
+    async fn tell_end(&mut self, payload: &[u8], number: u8) -> Result<(), End> {
+        let payload = self.backside.tracked.tell(payload);
+        Ok(self.client.send(&payload, number).await?)
     }
 
     /// The settings, asked again if they may have changed.

@@ -1,7 +1,7 @@
 //! Passing a client's commands on, and what the answers say of its local transaction.
 
 use super::{Answer, Command, End, Failure, Session, relay, relay::Relayed};
-use crate::wire::{capability, command, packet, scan};
+use crate::wire::{capability, changes, command, packet, scan};
 
 impl Session {
     /// Passes a command on and its reply back.
@@ -30,6 +30,7 @@ impl Session {
 
     /// What a reply said.
     async fn heard(&mut self, relayed: &Relayed) -> Result<(), End> {
+        self.tracked |= relayed.outcome.transaction.is_some();
         if let Some(status) = relayed.outcome.status {
             self.status = status;
             self.doubt = None;
@@ -58,9 +59,11 @@ impl Session {
     /// Is the local transaction still open?
     pub(super) async fn ask_status(&mut self, code: u16) -> Result<(), End> {
         let ping = packet::frames(&[command::PING], 0).0;
-        let Answer::Ok(ok, _) = self.backside.run_raw(&ping).await? else {
+        let Answer::Ok(ok, payload) = self.backside.run_raw(&ping).await? else {
             return Err(End::Done);
         };
+        // The client's next answer would have said it.
+        self.backside.tracked.owed |= changes::transaction(&payload, &ok).is_some();
         if ok.status & capability::IN_TRANS == 0 {
             self.branch = None;
             self.touched.clear();

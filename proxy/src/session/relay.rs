@@ -6,7 +6,7 @@ use crate::{
     wire::{
         command::{self, expect},
         packet::{HEADER, MAX_PAYLOAD, header},
-        reply::{Expect, Outcome, Progress, Tracker},
+        reply::{Expect, OkPacket, Outcome, Progress, Tracker},
     },
 };
 use std::io;
@@ -15,6 +15,10 @@ use std::io;
 const END_LIMIT: usize = 1 << 20;
 /// A command too large to look into: it may hold anything.
 const LARGE: &[u8] = b"\x03;;";
+
+/// Commands whose answers tell how the local transaction fares.
+const TOLD: [u8; 5] =
+    [command::QUERY, command::STMT_EXECUTE, command::PING, command::INIT_DB, command::STMT_RESET];
 
 /// What was relayed.
 pub(crate) struct Relayed {
@@ -34,7 +38,19 @@ pub(crate) async fn relay(
     backside.packets.write(&command.frames).await?;
     let code = command.code();
     let Some(expect) = expect(code) else { return Err(blindly(client, backside).await) };
+    if TOLD.contains(&code) && !backside.tracked.is_quiet() {
+        let (relayed, end) = reply_but_end(client, backside, expect, false).await?;
+        if end.payload.first() == Some(&0xfe) {
+            backside.tracked.read();
+        }
+        let told = backside.tracked.tell(&end.payload);
+        client.send(&told, end.sequence).await?;
+        return Ok(relayed);
+    }
     let relayed = reply(client, backside, expect).await?;
+    if let Some(state) = relayed.outcome.transaction {
+        backside.tracked.relayed(state);
+    }
     if code == command::SET_OPTION && relayed.outcome.error.is_none() {
         backside.multi_statements = command.payload.get(1..3) == Some(&[0, 0]);
         backside.server_multi = Some(backside.multi_statements);
@@ -52,7 +68,7 @@ pub(crate) async fn relay_but_end(
 ) -> Result<(Relayed, Packet), End> {
     backside.restore_multi_statements(&command.payload).await?;
     backside.packets.write(&command.frames).await?;
-    reply_but_end(client, backside, ours).await
+    reply_but_end(client, backside, Expect::Results, ours).await
 }
 
 /// The same of a large command whose first frame is announced but not read yet.
@@ -62,15 +78,16 @@ pub(crate) async fn relay_large_but_end(
     first: usize,
 ) -> Result<(Relayed, Packet), End> {
     pass_frames(client, backside, first).await?;
-    reply_but_end(client, backside, true).await
+    reply_but_end(client, backside, Expect::Results, true).await
 }
 
 async fn reply_but_end(
     client: &mut Packets,
     backside: &mut Backside,
+    expect: Expect,
     ours: bool,
 ) -> Result<(Relayed, Packet), End> {
-    let mut tracker = Tracker::new(Expect::Results, backside.capabilities);
+    let mut tracker = Tracker::new(expect, backside.capabilities);
     loop {
         let progress = tracker.advance(backside.packets.arrived());
         let count = match progress {
@@ -87,6 +104,10 @@ async fn reply_but_end(
         match progress {
             Progress::End(_) => {
                 let end = backside.packets.packet(END_LIMIT).await?;
+                if let Some(ok) = OkPacket::read(&end.payload).filter(|_| end.payload.first() != Some(&0xff))
+                {
+                    backside.tracked.heard(&end.payload, &ok, false);
+                }
                 return Ok((Relayed { rows: tracker.rows, outcome: tracker.outcome }, end));
             }
             Progress::File(_) => progressed(Progress::File(0), &mut tracker, client, backside).await?,

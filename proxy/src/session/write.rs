@@ -2,12 +2,15 @@
 //! when the statement is its own local transaction.
 
 use super::{
-    Answer, Command, Echo, End, Failure, ServerError, Session, Settings, echo::NO_ROWS, keys::told_keys,
+    Answer, Command, Echo, End, Failure, ServerError, Session, Settings,
+    echo::NO_ROWS,
+    guard::{combined, outside},
+    keys::told_keys,
 };
 use crate::{
     branch::{self, Branch, Key, NoPlan, Plan, Planner, Statement},
     wire::{
-        capability::{AUTOCOMMIT, DEPRECATE_EOF, FOUND_ROWS, IN_TRANS, IN_TRANS_READONLY},
+        capability::{DEPRECATE_EOF, FOUND_ROWS},
         params::Param,
         reply::OkPacket,
     },
@@ -208,6 +211,7 @@ impl Session {
         }
         self.count(branch, plan, &captured, &ok)?;
         self.note_matched(plan.write.verb, &ok);
+        self.backside.tracked.wrote();
         let echo =
             self.keep_echo(moving.is_some() || !plan.asked.is_empty() || branch::mixes(&keys), &ok).await?;
         match (plan.write.verb, moving) {
@@ -322,10 +326,7 @@ impl Session {
     /// A statement that is its own local transaction is settled before its answer is given.
     async fn finish_alone(&mut self, branch: Branch, ran: Ran) -> Result<(), End> {
         let Ran { payload, ok, echo } = ran;
-        let mut payload = payload.to_vec();
-        let status = (ok.status | AUTOCOMMIT) & !(IN_TRANS | IN_TRANS_READONLY);
-        payload[ok.status_at..ok.status_at + 2].copy_from_slice(&status.to_le_bytes());
-        self.status = status;
+        self.status = outside(ok.status);
         let echo = match echo {
             Some(echo) => echo,
             None => Echo::keep(&mut self.backside, ok.affected.cast_signed(), ok.warnings > 0).await?,
@@ -334,15 +335,15 @@ impl Session {
         if branch.changes.is_empty() {
             self.roll_back_locally().await?;
             self.echo = Some(echo);
-            return self.tell(&payload).await;
+            return self.tell(&combined(&ok, &payload, None)).await;
         }
         match self.settle(branch, "COMMIT AND NO CHAIN NO RELEASE").await? {
-            Ok(Some(_)) => {
+            Ok(Some(commit)) => {
                 self.echo = Some(echo);
-                self.tell(&payload).await
+                self.tell(&combined(&ok, &payload, Some(&commit))).await
             }
             Ok(None) => {
-                self.tell(&payload).await?;
+                self.tell(&combined(&ok, &payload, None)).await?;
                 Err(End::Done)
             }
             Err((failure, lost)) => {

@@ -4,6 +4,7 @@
 
 pub mod auth;
 pub mod capability;
+pub mod changes;
 pub mod command;
 pub mod greeting;
 pub mod packet;

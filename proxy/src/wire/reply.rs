@@ -3,6 +3,7 @@
 
 use super::{
     capability::{CURSOR_EXISTS, DEPRECATE_EOF, MORE_RESULTS, OUT_PARAMS},
+    changes,
     packet::{HEADER, MAX_PAYLOAD, Reader, header},
 };
 
@@ -30,6 +31,8 @@ pub struct Outcome {
     pub status: Option<u16>,
     /// The last ERR's code.
     pub error: Option<u16>,
+    /// How the last OK says that the local transaction fares, if it does.
+    pub transaction: Option<[u8; 8]>,
     /// COM_STMT_PREPARE: the statement's id and its number of parameters.
     pub prepared: Option<(u32, u16)>,
     /// At least one frame was seen.
@@ -293,6 +296,7 @@ impl Tracker {
     fn ok(&mut self, body: &[u8]) -> Result<(), &'static str> {
         let ok = OkPacket::read(body).ok_or("a short OK packet")?;
         self.outcome.status = Some(ok.status);
+        self.outcome.transaction = changes::transaction(body, &ok).or(self.outcome.transaction);
         self.statuses.push(self.last + HEADER + ok.status_at);
         Ok(())
     }

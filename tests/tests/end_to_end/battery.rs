@@ -4,7 +4,7 @@
 use crate::battery_binary::BINARY;
 use crate::battery_guard::GUARDED;
 use crate::battery_text::TEXT;
-use crate::battery_transactions::TRANSACTIONS;
+use crate::battery_transactions::{TRACKED, TRANSACTIONS};
 use crate::case::room;
 use atone_tests::Result;
 use atone_tests::mysql::Raw;
@@ -156,6 +156,18 @@ async fn transactions_on_mysql() {
 #[tokio::test]
 async fn transactions_on_mariadb() {
     battery(Kind::Maria, "battery_transactions_mariadb", TRANSACTIONS).await;
+}
+
+#[tokio::test]
+async fn tracked_on_both() {
+    for kind in Kind::ALL {
+        // MariaDB leaves a flag standing for clients that it cannot tell.
+        let play = async |room: &Room<'_>, name: &str, script: &str| {
+            compare(room, kind, Abilities::New, name, script).await.err()
+        };
+        let failed = in_lanes(kind, "battery_tracked", TRACKED, play).await;
+        assert!(failed.is_empty(), "{kind:?}:\n{}", failed.join("\n---\n"));
+    }
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! What of the battery a global transaction answers otherwise: refusals, and the few differences that are known. Lines are
+//! What of the battery a global transaction answers otherwise: refusals. Lines are
 //! told by how they begin.
 
 /// Sessions, and how their refused lines begin, in order.
@@ -186,11 +186,4 @@ pub const GUARDED: Refused = &[
         &["Q CALL two(); UPDATE t SET v = 6 WHERE id = 1", "Q UPDATE t SET v = 8 WHERE id = 1;;SELECT 1"],
     ),
     ("reads that lock", &["O a 1", "Q SELECT * FROM w FOR UPDATE"]),
-];
-
-/// A session, and a line that is answered otherwise than without the proxy.
-pub const UNLIKE: &[(&str, &str)] = &[
-    // Servers tell of a change of the local transaction's state once, and tell us.
-    ("tracked", "Q DELETE FROM c"),
-    ("a deadlock", "ping"),
 ];

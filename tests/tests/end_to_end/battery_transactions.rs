@@ -67,3 +67,12 @@ pub const TRANSACTIONS: &[(&str, &str)] = &[
         "Q BEGIN\nQ CALL two()\nQ CALL fails()\nQ ROLLBACK\nQ SELECT v FROM t WHERE id = 1\nQ SET autocommit = 0\nQ CALL fails()\nQ COMMIT",
     ),
 ];
+
+/// Of clients that hear of every step of their local transactions.
+pub const TRACKED: &[(&str, &str)] = &[
+    (
+        "tracked writes and reads",
+        "Q SET session_track_transaction_info = 'STATE'\nQ UPDATE t SET v = 1 WHERE id = 1\nQ DELETE FROM t WHERE id = 99\nQ INSERT INTO t (v) VALUES (7)\nQ SELECT v FROM t WHERE id = 1 FOR UPDATE\nQ BEGIN\nQ UPDATE t SET v = 2 WHERE id = 1\nQ UPDATE t SET v = 3 WHERE id = 2\nping\nQ SET @a = 1\nQ SELECT 1\nQ SELECT v FROM t WHERE id = 1\nQ COMMIT
+         Q BEGIN\nQ SELECT v FROM t WHERE id = 1 FOR UPDATE\nQ DELETE FROM t WHERE id = 3\nQ ROLLBACK\nQ SET autocommit = 0\nQ INSERT INTO t (v) VALUES (8)\nQ UPDATE t SET v = 'x' WHERE id = 1\nQ SHOW WARNINGS\nQ COMMIT\nQ SET autocommit = 1\nQ SELECT v FROM t\nQ INSERT INTO t VALUES (1, 1, 'x')\nping\nP a UPDATE t SET v = ? WHERE id = 1\nE a 5\nQ BEGIN\nE a 6\nE a 7\nQ COMMIT AND CHAIN\nE a 8\nQ ROLLBACK\nQ SET session_track_transaction_info = 'OFF'\nQ UPDATE t SET v = 9 WHERE id = 1",
+    ),
+];

@@ -7,7 +7,7 @@ use crate::{
     session::{Answer, Command, End, Failure, Session},
     wire::{
         capability::{AUTOCOMMIT, IN_TRANS, IN_TRANS_READONLY},
-        packet::{Reader, put_lenenc},
+        changes::{self, COMMIT_NAME, STATE_CHANGED},
         reply::OkPacket,
     },
 };
@@ -21,12 +21,6 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     time::Duration,
 };
-
-/// Status: what follows the info are changes of the session's state.
-const STATE_CHANGED: u16 = 1 << 14;
-
-/// A change of the session's state: the name of a commit, if names are asked for.
-const COMMIT_NAME: u8 = 3;
 
 /// What must be free.
 #[derive(Debug, Default)]
@@ -248,8 +242,8 @@ impl Session {
         }
         Ok(match self.backside.ask_one("COMMIT AND NO CHAIN NO RELEASE").await? {
             Answer::Ok(commit, payload) => {
-                self.status = commit.status & !STATE_CHANGED;
-                Ok(told.map_or_else(Vec::new, |(ok, own)| combined(ok, own, &commit, &payload)))
+                self.status = outside(commit.status);
+                Ok(told.map_or_else(Vec::new, |(ok, own)| combined(ok, own, Some(&payload))))
             }
             Answer::Error(error) => {
                 self.roll_back_locally().await?;
@@ -262,52 +256,13 @@ impl Session {
 
 /// The status of a statement that our COMMIT followed.
 pub(in crate::session) fn outside(status: u16) -> u16 {
-    (status | AUTOCOMMIT) & !(IN_TRANS | IN_TRANS_READONLY)
+    (status | AUTOCOMMIT) & !(IN_TRANS | IN_TRANS_READONLY | STATE_CHANGED)
 }
 
 /// The statement's own OK, as if it had committed by itself: the name that the COMMIT got goes with it.
-fn combined(ok: &OkPacket, own: &[u8], commit: &OkPacket, last: &[u8]) -> Vec<u8> {
-    let after_info = |payload: &[u8], ok: &OkPacket| {
-        let fixed = ok.status_at + 4;
-        let mut rest = Reader(payload.get(fixed..).unwrap_or_default());
-        let length = rest.0.len();
-        match rest.lenenc_bytes() {
-            Some(_) => fixed + length - rest.0.len(),
-            None => payload.len(),
-        }
-    };
-    let mut told = own[..after_info(own, ok)].to_vec();
-    if ok.info.is_empty() {
-        told.truncate(ok.status_at + 4);
-    }
-    let mut status = outside(ok.status) & !STATE_CHANGED;
-    let changes = match commit.status & STATE_CHANGED {
-        0 => Vec::new(),
-        _ => commit_names(&last[after_info(last, commit)..]).unwrap_or_default(),
-    };
-    if !changes.is_empty() {
-        if told.len() == ok.status_at + 4 {
-            told.push(0);
-        }
-        put_lenenc(&mut told, changes.len() as u64);
-        told.extend(changes);
-        status |= STATE_CHANGED;
-    }
-    told[ok.status_at..ok.status_at + 2].copy_from_slice(&status.to_le_bytes());
-    told
-}
-
-/// Of the changes of a session's state those that name the commit.
-fn commit_names(changes: &[u8]) -> Option<Vec<u8>> {
-    let mut rest = Reader(Reader(changes).lenenc_bytes()?);
-    let mut names = Vec::new();
-    while !rest.0.is_empty() {
-        let before = rest.0;
-        let kind = rest.byte()?;
-        rest.lenenc_bytes()?;
-        if kind == COMMIT_NAME {
-            names.extend(&before[..before.len() - rest.0.len()]);
-        }
-    }
-    Some(names)
+pub(in crate::session) fn combined(ok: &OkPacket, own: &[u8], commit: Option<&[u8]>) -> Vec<u8> {
+    let named = |payload: &[u8]| OkPacket::read(payload).map(|ok| changes::of(payload, &ok));
+    let mut names = commit.and_then(named).unwrap_or_default();
+    names.retain(|(kind, _)| *kind == COMMIT_NAME);
+    changes::replaced(own, &OkPacket { status: outside(ok.status), ..ok.clone() }, &names)
 }

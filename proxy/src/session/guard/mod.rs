@@ -29,7 +29,7 @@ use atone_undo_log::{
     sql::SqlMode,
 };
 use bytes::Bytes;
-pub(super) use end::{Wanted, outside};
+pub(super) use end::{Wanted, combined, outside};
 use kind::{Kind, Look};
 pub(super) use large::Large;
 use std::ops::Range;

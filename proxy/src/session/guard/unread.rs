@@ -109,7 +109,7 @@ impl Session {
             Err(failed) => failed,
         };
         self.client.write(&held).await?;
-        Ok(self.client.send(&told, sequence).await?)
+        self.tell_end(&told, sequence).await
     }
 
     /// LOCK TABLES is in force, which a BEGIN would end. Whoever wrote to these tables before has committed, and nobody can
