@@ -1,5 +1,4 @@
-//! What of the battery a global transaction answers otherwise: refusals. Lines are
-//! told by how they begin.
+//! What of the battery a global transaction answers otherwise: refusals, by how the lines begin.
 
 /// Sessions, and how their refused lines begin, in order.
 pub type Refused = &'static [(&'static str, &'static [&'static str])];
