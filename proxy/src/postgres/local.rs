@@ -5,13 +5,14 @@ use super::{
     counters::Question,
     moves,
     pipeline::{Ask, Fate, Pipeline, Ran},
+    sync::Due,
     texts::alone,
 };
 use crate::{
     backend::{Entry, Postgres, UNDO_LOG},
     branch::{AfterImages, Branch, Change, Committing, Local, SettleError, Settlement, Settler, UndoRows},
     session::ServerError,
-    wire::postgres::Bind,
+    wire::postgres::{Bind, Fault},
 };
 use atone_protocol::Xid;
 use atone_undo_log::capture::Captured;
@@ -20,6 +21,8 @@ use std::{collections::BTreeMap, io, sync::Arc};
 
 /// A part of an undo record is never larger.
 const PART_LIMIT: usize = 4 << 20;
+/// internal_error
+const INTERNAL_ERROR: &str = "XX000";
 /// A row that the undo could not send back in one message.
 const ROW_LIMIT: usize = 256 << 20;
 
@@ -111,6 +114,10 @@ impl Session {
             Ok(said) => {
                 self.answer = held;
                 self.answer.extend(&said);
+                self.after_sync(Some(IDLE));
+            }
+            Err(_) if self.due.is_some() => {
+                self.answer = held;
                 self.after_sync(Some(IDLE));
             }
             Err(Unsettled { told, lost, by_database }) => {
@@ -432,6 +439,14 @@ impl Ending<'_> {
             Some(_) => committed,
             None => ran.ready == Some(IDLE) && (committed || !in_block),
         };
+        if done
+            && self.commit.is_none()
+            && self.session.queried
+            && self.session.membership.binding.is_some()
+            && let Some(undone) = self.undone().await?
+        {
+            return Ok(undone);
+        }
         let answer = Bytes::from(answer);
         Ok(match (done, ran.doubtful) {
             (true, false) => Committing::Done(answer),
@@ -439,5 +454,21 @@ impl Ending<'_> {
             (true, true) => Committing::Unsure(answer),
             (false, _) => Committing::Doubt,
         })
+    }
+
+    /// Behind a Query within a pipeline PostgreSQL 18 answers a Sync as if it had committed. The next message fails then, and
+    /// undoes all of it. So one of ours comes next, which changes nothing: only if it passes is there a commit.
+    async fn undone(&mut self) -> io::Result<Option<Committing>> {
+        let (mut probe, name) = (Pipeline::default(), self.session.own_name());
+        probe.parse(&name, "", &[], Fate::Drop);
+        probe.close(b'S', &name);
+        probe.sync(Fate::Drop);
+        let ran = self.run(&mut probe, &mut Vec::new()).await?;
+        let Some((error, _)) = ran.error else { return Ok(None) };
+        if Fault::read(error.body()).state != INTERNAL_ERROR {
+            return Ok(Some(Committing::Doubt));
+        }
+        self.session.due = Some(Due { frame: error.frame.to_vec(), at_sync: false });
+        Ok(Some(Committing::Refused(ServerError { code: 0, payload: error.frame })))
     }
 }

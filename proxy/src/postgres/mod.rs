@@ -139,6 +139,8 @@ pub struct Session {
     lock_wait: Option<Duration>,
     /// The local transaction was ended behind the client's back: what its next statement is told.
     ended: Option<Failure>,
+    /// The same of one within a pipeline, which no statement can end.
+    due: Option<sync::Due>,
 }
 
 impl Session {
@@ -184,6 +186,7 @@ impl Session {
             counting: false,
             names: 0,
             ended: None,
+            due: None,
         };
         session.reported(parameters);
         session

@@ -34,8 +34,16 @@ pub enum Ask {
     DescribePortal,
     /// Rows, and how it ended.
     Execute,
+    /// Of a simple Query of ours: EmptyQueryResponse and ReadyForQuery.
+    Nothing,
     /// ReadyForQuery.
     Sync,
+}
+
+impl Ask {
+    fn awaits_ready(self) -> bool {
+        matches!(self, Self::Nothing | Self::Sync)
+    }
 }
 
 /// What becomes of an answer.
@@ -198,7 +206,7 @@ impl Pipeline {
     /// A simple Query of nothing: a Sync right behind one is another to PostgreSQL 18 than one behind an Execute.
     pub fn query_nothing(&mut self) {
         self.out.extend([b'Q', 0, 0, 0, 5, 0]);
-        self.awaited.extend([(Ask::Execute, Fate::Drop), (Ask::Sync, Fate::Drop)]);
+        self.awaited.push_back((Ask::Nothing, Fate::Drop));
     }
 
     /// Makes the server's local transaction fail, as any error would: what the client is told is up to us.
@@ -252,7 +260,7 @@ impl Pipeline {
             };
             if message.tag == b'Z' {
                 // What stands before the Sync was skipped.
-                while self.awaited.front().is_some_and(|(ask, _)| *ask != Ask::Sync) {
+                while self.awaited.front().is_some_and(|(ask, _)| !ask.awaits_ready()) {
                     self.awaited.pop_front();
                 }
             }
@@ -280,8 +288,9 @@ impl Pipeline {
                     }
                     ran.refused = fate == Fate::Commits;
                     ran.error = Some((message, own));
-                    // Everything up to a Sync is skipped by the server.
-                    self.awaited.retain(|(ask, _)| *ask == Ask::Sync);
+                    // Everything up to a Sync is skipped by the server, but not behind a simple Query.
+                    let simple = ask == Ask::Nothing;
+                    self.awaited.retain(|(ask, _)| *ask == Ask::Sync || simple && ask.awaits_ready());
                     rows = Vec::new();
                     (held, copying) = (true, false);
                 }
@@ -325,6 +334,7 @@ impl Pipeline {
                     }
                 },
                 (b'T', Ask::Execute) => answer.extend(&message.frame),
+                (b'I', Ask::Nothing) => {}
                 // COPY FROM: the client sends its rows now.
                 (b'G', Ask::Execute) => {
                     answer.extend(&message.frame);
@@ -408,7 +418,7 @@ fn ends(tag: u8, ask: Ask) -> bool {
         Ask::DescribeStatement => false,
         Ask::DescribePortal => matches!(tag, b'T' | b'n'),
         Ask::Execute => matches!(tag, b'C' | b'I' | b's'),
-        Ask::Sync => tag == b'Z',
+        Ask::Nothing | Ask::Sync => tag == b'Z',
     }
 }
 

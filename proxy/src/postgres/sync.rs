@@ -5,9 +5,48 @@ use super::{
     counters::Question,
     pipeline::{Fate, Ran},
 };
-use crate::wire::postgres::{Bind, build};
+use crate::wire::postgres::{Bind, build, message::Message};
+
+/// An error that the client is to meet with its next statement, since none is under way that could tell it.
+pub(super) struct Due {
+    /// As the server says it.
+    pub frame: Vec<u8>,
+    /// A Sync must not look like a success either.
+    pub at_sync: bool,
+}
 
 impl Session {
+    /// Is there an error that this message meets?
+    pub(super) fn is_due(&mut self, message: &Message) -> bool {
+        let Some(due) = &self.due else { return false };
+        match message.tag {
+            b'P' | b'D' | b'E' | b'Q' | b'F' => true,
+            b'S' => due.at_sync,
+            b'B' if !due.at_sync => {
+                // What is missing is told first, and ends the local transaction as well.
+                let known = |bind: Bind| self.statements.statement(&bind.statement).is_some();
+                let met = self.statements.forgetful || Bind::read(message.body()).is_some_and(known);
+                self.due = self.due.take().filter(|_| met);
+                met
+            }
+            b'B' => true,
+            _ => false,
+        }
+    }
+
+    /// The client meets it.
+    pub(super) async fn on_due(&mut self, tag: u8) -> Result<(), End> {
+        self.send().await?;
+        if let Some(due) = self.due.take().filter(|_| !self.skipping) {
+            self.answer.extend(due.frame);
+            self.skipping = true;
+        }
+        match tag {
+            b'Q' | b'F' | b'S' => self.on_sync().await,
+            _ => Ok(()),
+        }
+    }
+
     /// Sync, from the client or at the end of its Query: the implicit local transaction ends.
     pub(super) async fn on_sync(&mut self) -> Result<(), End> {
         if !self.skipping && !self.block && self.unaccounted() {
@@ -79,8 +118,12 @@ impl Session {
         let Some(binding) = &mut self.membership.binding else { return Ok(()) };
         let xid = binding.xid;
         binding.heard();
+        // The client has been told that it is ready, and may say anything.
+        let queried = self.queried;
         self.abandon().await?;
-        if !self.block {
+        if !self.block && queried {
+            self.due = Some(Due { frame: Failure::rolling_back(xid).message("ERROR"), at_sync: true });
+        } else if !self.block {
             // The Sync that the client will send must not look like a success.
             self.answer.extend(Failure::rolling_back(xid).message("ERROR"));
             self.skipping = true;

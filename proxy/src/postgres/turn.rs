@@ -41,7 +41,8 @@ impl Session {
             let running = self.membership.xid().map(|xid| resource.running.begin(self.number, xid));
             self.on_message(message).await?;
             drop(running);
-            let between = self.pipeline.is_empty() && !self.guard_is_up() && !self.skipping;
+            let between =
+                self.pipeline.is_empty() && !self.guard_is_up() && !self.skipping && self.due.is_none();
             if ends && between && self.membership.binding.is_none() {
                 return Ok(());
             }
@@ -117,6 +118,9 @@ impl Session {
         }
         if self.skipping && !matches!(message.tag, b'S' | b'X') {
             return Ok(());
+        }
+        if self.is_due(&message) {
+            return self.on_due(message.tag).await;
         }
         if std::mem::take(&mut self.statements.lost) {
             self.counters.forget_statement();
@@ -205,7 +209,7 @@ impl Session {
 
     async fn on_execute(&mut self, portal: &[u8], most: i32, message: &Message) -> Result<(), End> {
         let bound = self.membership.binding.is_some();
-        self.executed |= !self.block && !bound;
+        self.executed |= !self.block;
         let found =
             self.statements.portal(portal).map(|p| (p.prepared.clone(), p.bind.clone(), p.done.is_some()));
         let Some((prepared, bind, done)) = found else {

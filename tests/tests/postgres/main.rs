@@ -22,6 +22,7 @@ mod local_writes;
 mod locking_reads;
 mod mixed;
 mod names;
+mod pipelines;
 mod prepared;
 mod reads;
 mod references;

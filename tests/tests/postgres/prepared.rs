@@ -52,6 +52,13 @@ async fn parameters() {
 }
 
 #[tokio::test]
+async fn queries_within_pipelines() {
+    let script = "P i INSERT INTO t VALUES ($1, 1, $2) RETURNING id\nB - i 7 | a\nE -\nQ UPDATE t SET v = v + 1 WHERE id IN (1, 7) RETURNING v\nB - i 8 | b\nE -\nS
+        B - i 9 | c\nE -\nQ DELETE FROM c\nQ SELECT count(*) FROM t\nQ INSERT INTO c VALUES (20, 7)\nB - i 10 | d\nE -\nS\nQ SELECT count(*) FROM t";
+    check("queries_within_pipelines", TABLE, script).await;
+}
+
+#[tokio::test]
 async fn pipelines() {
     let script = "P i INSERT INTO t VALUES ($1, 1, $2)\nB - i 7 | a\nE -\nB - i 8 | b\nE -\nB - i 9 | c\nE -\nS
         P b BEGIN\nP c COMMIT\nB - b\nE -\nB - i 10 | d\nE -\nB - c\nE -\nS
