@@ -72,7 +72,12 @@ pub async fn run(config: Config) -> Result<(), String> {
     let (embedded, coordinators) = coordinator(&config).await?;
     let resources = backends
         .values()
-        .map(|b| Announced { name: b.name().to_owned(), primary: b.sight().primary.to_string() })
+        .map(|b| Announced {
+            name: b.name().to_owned(),
+            primary: b.sight().primary.to_string(),
+            lineage: Some(b.lineage()),
+            address: format!("{}:{}", b.account().host, b.account().port),
+        })
         .collect();
     let (client, phase_two, driver) = Client::new(ClientOptions {
         coordinators,

@@ -4,7 +4,7 @@
 //! Keys are those of tables with one BIGINT key, twelve bytes and as many digits as the number has. The coordinator runs in
 //! this process: what the asking side needs meanwhile counts too.
 
-use atone_protocol::{BranchId, Client, ClientOptions, LockKey, Register, Xid};
+use atone_protocol::{BranchId, Client, ClientOptions, Lineage, LockKey, Register, Xid};
 use std::error::Error;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -55,8 +55,9 @@ async fn main() -> Result<(), Box<dyn Error>> {
         client.begin(xid, "bench", Duration::from_secs(600)).await?;
         let first = number * KEYS_PER_BRANCH;
         let keys = (first..first + KEYS_PER_BRANCH).map(|n| key(scattered(n))).collect();
-        let (resource, shared, wait, session) = ("orders".into(), Vec::new(), Duration::ZERO, 0);
-        client.register(Register { xid, branch, resource, keys, shared, wait, session }).await?;
+        let (resource, lineage) = ("orders".into(), Lineage::new(7));
+        let (shared, wait, session) = (Vec::new(), Duration::ZERO, 0);
+        client.register(Register { xid, branch, resource, lineage, keys, shared, wait, session }).await?;
         if (number + 1) % 10 == 0 {
             println!("{:>11} locks held", (number + 1) * KEYS_PER_BRANCH);
         }

@@ -109,7 +109,7 @@ enum Tx {
         #[command(flatten)]
         who: Who,
     },
-    /// Ends a blocked branch in the way you choose; its locks are freed when it is done.
+    /// Ends a blocked branch, or one whose database is gone, in the way you choose; its locks are freed when it is done.
     ///
     /// A branch is blocked when somebody changed its rows behind the proxy, so that its undo might destroy what they
     /// did. Look first: `atone tx show XID` prints the rows before, after and now. Exactly one way must be named. The
@@ -124,7 +124,7 @@ enum Tx {
         branch: String,
         #[command(flatten)]
         how: How,
-        /// Why, for the timeline; needed for --restore and --keep-current.
+        /// Why, for the timeline; needed for all but --retry.
         #[arg(long)]
         reason: Option<String>,
         #[command(flatten)]
@@ -147,7 +147,7 @@ impl Who {
     }
 }
 
-/// How a blocked branch ends.
+/// How a branch ends that cannot end by itself.
 #[derive(Debug, Args)]
 #[group(required = true, multiple = false)]
 struct How {
@@ -162,14 +162,19 @@ struct How {
     /// record is put out of use for ever. You mend by hand what should not stay.
     #[arg(long)]
     keep_current: bool,
+    /// Its database is GONE FOR GOOD (replaced, or restored from a backup of before the proxies knew it): nothing is done
+    /// there, and nobody waits for it any more. Refused while a proxy reaches it.
+    #[arg(long)]
+    gone: bool,
 }
 
 impl How {
     fn word(&self) -> &'static str {
-        match (self.retry, self.restore) {
-            (true, _) => "retry",
-            (false, true) => "restore",
-            (false, false) => "keep-current",
+        match (self.retry, self.restore, self.gone) {
+            (true, ..) => "retry",
+            (false, true, _) => "restore",
+            (false, false, true) => "gone",
+            (false, false, false) => "keep-current",
         }
     }
 }
@@ -270,7 +275,7 @@ mod tests {
             let first = ["atone", "tx", "resolve", "X", "--branch", "B"];
             super::Arguments::try_parse_from(first.iter().chain(ways)).map_err(|error| error.to_string())
         };
-        for way in ["--retry", "--restore", "--keep-current"] {
+        for way in ["--retry", "--restore", "--keep-current", "--gone"] {
             assert!(parse(&[way]).is_ok(), "{way}");
         }
         assert!(parse(&[]).unwrap_err().contains("--restore"));

@@ -70,8 +70,15 @@ impl Coordinator for Service {
         let (frames, outbound) = mpsc::channel(FRAMES);
         let (outbox, tasks) = mpsc::channel(OUTBOX);
         let names: Vec<_> = resources.iter().map(|resource| resource.name.as_str()).collect();
-        tracing::info!(proxy, resources = names.join(", "), "proxy connected");
-        let id = self.leader.connect(proxy.clone(), resources, outbox);
+        let names = names.join(", ");
+        let id = match self.leader.connect(proxy.clone(), resources, outbox) {
+            Ok(id) => id,
+            Err(why) => {
+                tracing::error!(proxy, "a proxy is refused: {why}");
+                return Err(Status::failed_precondition(why));
+            }
+        };
+        tracing::info!(proxy, resources = names, "proxy connected");
         let session = Session {
             connected: Connected { leader: Caller::clone(&self.leader), id, proxy },
             under_way: FuturesUnordered::new(),

@@ -18,7 +18,7 @@ mod view;
 pub use entry::{Command, Effects, Entry, Reply, Resolution};
 pub use key::{Key, Keys};
 pub use locks::{Hold, Lock, Locks};
-pub use stored::StateV1;
+pub use stored::{StateV1, StateV2};
 pub use transaction::{Branch, BranchStatus, Decision, Event, EventKind, Transaction};
 pub use view::{LockRow, Totals};
 
@@ -49,7 +49,7 @@ pub const MAX_EVENTS: usize = 1_000;
 
 /// All that is replicated.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
-#[serde(from = "stored::StateV2")]
+#[serde(from = "stored::StateV3")]
 pub struct State {
     clock: Millis,
     /// Shared pointers, so that a snapshot's copy is cheap; a changed transaction is copied on write.

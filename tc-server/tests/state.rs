@@ -1,6 +1,6 @@
 //! Laws of the replicated state over random histories.
 
-use atone_protocol::{BranchId, LockKey, Refusal, TxStatus, Xid};
+use atone_protocol::{BranchId, Lineage, LockKey, Refusal, TxStatus, Xid};
 use atone_tc_server::raft::Image;
 use atone_tc_server::state::{
     BranchStatus, Decision, Entry, HORIZON_MS, Hold, KEEP_MS, Reply, Resolution, State,
@@ -19,7 +19,12 @@ fn key(n: u8) -> LockKey {
 }
 
 fn how() -> impl Strategy<Value = Resolution> {
-    prop::sample::select(vec![Resolution::Retry, Resolution::Restore, Resolution::KeepCurrent])
+    prop::sample::select(vec![
+        Resolution::Retry,
+        Resolution::Restore,
+        Resolution::KeepCurrent,
+        Resolution::Gone,
+    ])
 }
 
 fn resolve(xid: Xid, branch: BranchId, how: Resolution) -> Entry {
@@ -39,6 +44,10 @@ fn entry() -> impl Strategy<Value = Entry> {
             .prop_map(|(xid, branch, resource, keys)| Entry::Register { xid, branch, resource, keys }),
         4 => (tx(), branch(), resource(), keys(), keys()).prop_map(|(xid, branch, resource, keys, shared)| {
             Entry::RegisterShared { xid, branch, resource, keys, shared }
+        }),
+        3 => (tx(), branch(), resource(), 1..3u64, keys(), keys()).prop_map(|(xid, branch, resource, n, keys, shared)| {
+            let lineage = Lineage::new(n).unwrap();
+            Entry::RegisterOn { xid, branch, resource, lineage, keys, shared }
         }),
         1 => (tx(), branch()).prop_map(|(xid, branch)| Entry::Failed { xid, branch }),
         3 => (tx(), branches()).prop_map(|(xid, branches)| Entry::Commit { xid, branches }),

@@ -3,7 +3,7 @@
 //! A sample is never edited. A new format gets a new version number and a new sample beside the old one, which must
 //! still be read.
 
-use atone_protocol::{BranchId, LockKey, Xid};
+use atone_protocol::{BranchId, Lineage, LockKey, Xid};
 use atone_tc_server::raft::{Image, LogError, Record, Recovered, Segments};
 use atone_tc_server::state::{Command, Entry, Resolution, State};
 use openraft::{CommittedLeaderId, EntryPayload, LogId, Vote};
@@ -78,6 +78,34 @@ fn resolving() -> Command {
             keys: vec![key(1), key(2), key(9)],
             shared: vec![key(3)],
         },
+    ];
+    Command { at: T0, entries }
+}
+
+/// What version 3 can say besides.
+fn on_a_database() -> Command {
+    let xid = Xid::new(T0, 10);
+    let register = |id, lineage| Entry::RegisterOn {
+        xid,
+        branch: BranchId::new(id),
+        resource: format!("orders{id}"),
+        lineage: Lineage::new(lineage).unwrap(),
+        keys: vec![key(7)],
+        shared: vec![key(8)],
+    };
+    let gone = Entry::Resolve {
+        xid,
+        branch: BranchId::new(31),
+        how: Resolution::Gone,
+        by: "anna".into(),
+        reason: "sold".into(),
+    };
+    let entries = vec![
+        Entry::Begin { xid, name: "order".into(), timeout_ms: 60_000 },
+        register(31, 0xabc),
+        register(32, u64::MAX),
+        Entry::Rollback { xid, reason: "asked".into() },
+        gone,
     ];
     Command { at: T0, entries }
 }
@@ -161,6 +189,20 @@ fn log_version_1_is_read_for_ever() {
 
 #[test]
 fn log_version_2_is_read_for_ever() {
+    let (directory, recovered) = read_log(&golden("log-v2.hex", &[]));
+    assert_eq!((recovered.vote, recovered.purged), (Some(Vote::new_committed(1, 1)), Some(id(1))));
+    assert!(recovered.entries.len() == 2);
+    assert!(says(&recovered, 2, &command()) && says(&recovered, 3, &resolving()));
+    let (mut log, _) = Segments::open(directory.path()).unwrap();
+    append(&mut log, &record_of(4, on_a_database()));
+    drop(log);
+    let (_, recovered) = Segments::open(directory.path()).unwrap();
+    assert!(says(&recovered, 3, &resolving()) && says(&recovered, 4, &on_a_database()));
+    assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 2);
+}
+
+#[test]
+fn log_version_3_is_read_for_ever() {
     let directory = tempfile::tempdir().unwrap();
     let (mut log, _) = Segments::open(directory.path()).unwrap();
     append(&mut log, &Record::Vote(Vote::new_committed(1, 1)));
@@ -170,16 +212,18 @@ fn log_version_2_is_read_for_ever() {
     append(&mut log, &record(2));
     append(&mut log, &Record::Purged(id(1)));
     append(&mut log, &record_of(3, resolving()));
+    append(&mut log, &record_of(4, on_a_database()));
     drop(log);
     // Opening once more cuts the zeros that were written ahead.
     Segments::open(directory.path()).unwrap();
     let file = only_file(directory.path());
-    let sample = golden("log-v2.hex", &fs::read(&file).unwrap());
+    let sample = golden("log-v3.hex", &fs::read(&file).unwrap());
     assert_eq!(hex(&fs::read(&file).unwrap()), hex(&sample), "the format has changed without a new version");
     let (_directory, recovered) = read_log(&sample);
     assert_eq!((recovered.vote, recovered.purged), (Some(Vote::new_committed(1, 1)), Some(id(1))));
-    assert!(recovered.entries.len() == 2);
+    assert!(recovered.entries.len() == 3);
     assert!(says(&recovered, 2, &command()) && says(&recovered, 3, &resolving()));
+    assert!(says(&recovered, 4, &on_a_database()));
 }
 
 /// The state that these commands make.
@@ -208,14 +252,29 @@ fn snapshot_version_1_is_read_for_ever() {
 #[test]
 fn snapshot_version_2_is_read_for_ever() {
     let image = image(&[command(), resolving()]);
-    let bytes = image.encode().unwrap();
-    let sample = golden("snapshot-v2.hex", &bytes);
-    assert_eq!(hex(&bytes), hex(&sample), "the format has changed without a new version");
+    let sample = golden("snapshot-v2.hex", &[]);
     is_read(&sample, &image);
     // The table of locks is not stored.
     let read = Image::decode(&sample).unwrap().state;
     assert_eq!(read.locks_of(holder())[2].key.to_lock_key(), key(3));
     assert_eq!(read.locks().len(), image.state.locks().len());
+    // Its branches go to any database of their resource's name, as before.
+    let branches = read.transaction(holder()).unwrap().branches.values();
+    assert_eq!(branches.map(|branch| branch.lineage).collect::<Vec<_>>(), [None]);
+}
+
+#[test]
+fn snapshot_version_3_is_read_for_ever() {
+    let image = image(&[command(), resolving(), on_a_database()]);
+    let bytes = image.encode().unwrap();
+    let sample = golden("snapshot-v3.hex", &bytes);
+    assert_eq!(hex(&bytes), hex(&sample), "the format has changed without a new version");
+    is_read(&sample, &image);
+    let read = Image::decode(&sample).unwrap().state;
+    assert_eq!(read.locks().len(), image.state.locks().len());
+    let branches = &read.transaction(Xid::new(T0, 10)).unwrap().branches;
+    let lineages: Vec<_> = branches.values().map(|branch| branch.lineage.unwrap().as_u64()).collect();
+    assert_eq!(lineages, [0xabc, u64::MAX]);
 }
 
 #[test]

@@ -5,6 +5,7 @@
 
 mod entry;
 mod error;
+mod lineage;
 mod mysql;
 mod postgres;
 mod primary;
@@ -20,7 +21,7 @@ pub use primary::Sight;
 pub use tx::{Stored, Tx};
 
 use crate::config::{Account, Database, Dialect};
-use atone_protocol::Client;
+use atone_protocol::{Client, Lineage};
 use primary::Server;
 use std::{sync::Arc, time::Duration};
 use tokio::sync::Notify;
@@ -59,6 +60,14 @@ impl Backend {
     /// The resource's name.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// Which database it is, of all that may be called so.
+    pub fn lineage(&self) -> Lineage {
+        match &self.side {
+            Side::MySql(mysql) => mysql.lineage(),
+            Side::Postgres(postgres) => postgres.lineage(),
+        }
     }
 
     /// Where it is, and who we are there.

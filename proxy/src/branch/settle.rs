@@ -223,6 +223,7 @@ impl<L: Local> Settler<'_, L> {
             xid: self.xid,
             branch,
             resource: self.backend.name().to_owned(),
+            lineage: Some(self.backend.lineage()),
             keys: locks.alone.into_iter().collect(),
             shared: locks.shared.into_iter().collect(),
             wait: self.lock_wait,

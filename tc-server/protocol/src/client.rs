@@ -16,8 +16,8 @@ use crate::{BranchId, Refusal, TxStatus, Xid};
 use connection::{Connection, Outgoing};
 use primaries::Primaries;
 use std::future::Future;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::time::Instant;
@@ -78,9 +78,17 @@ impl Tasks {
 struct Shared {
     addresses: String,
     connected: AtomicBool,
+    /// Why there is no connection, as it was last tried.
+    trouble: Mutex<String>,
     ids: AtomicU64,
     calls: Semaphore,
     primaries: Primaries,
+}
+
+impl Shared {
+    fn trouble(&self) -> MutexGuard<'_, String> {
+        self.trouble.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Client {
@@ -89,6 +97,7 @@ impl Client {
         let shared = Arc::new(Shared {
             addresses: options.coordinators.join(", "),
             connected: AtomicBool::new(false),
+            trouble: Mutex::default(),
             ids: AtomicU64::new(1),
             calls: Semaphore::new(CALLS),
             primaries: Primaries::new(&options.resources),
@@ -176,7 +185,8 @@ impl Client {
     /// coordinator that has heard it. While disconnected it is kept for the next hello.
     pub fn sees(&self, resource: &str, primary: &str) {
         if self.shared.primaries.seen(Instant::now(), resource, primary) && self.connected() {
-            let seen = Resource { name: resource.to_owned(), primary: primary.to_owned() };
+            let (name, primary) = (resource.to_owned(), primary.to_owned());
+            let seen = Resource { name, primary, lineage: None, address: String::new() };
             // Dropped when the queue is full: the next look is not far.
             let _ = self.queue.try_send(Outgoing::Note(proxy_to_wire(FromProxy::Sees(seen))));
         }
@@ -219,7 +229,11 @@ impl Client {
             Ok(Some(Answer::Refused(refusal))) => Err(CallError::Refused(refusal)),
             Ok(Some(answer)) => Ok(answer),
             Ok(None) => Err(self.unavailable("the connection's task has ended", budget)),
-            Err(_) if !self.connected() => Err(self.unavailable("not connected", budget)),
+            Err(_) if !self.connected() => {
+                let trouble = self.shared.trouble().clone();
+                let why = if trouble.is_empty() { "not connected" } else { &trouble };
+                Err(self.unavailable(why, budget))
+            }
             Err(_) => Err(self.unavailable(&why, budget)),
         }
     }

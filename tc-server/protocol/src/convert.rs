@@ -5,7 +5,7 @@ use crate::messages::{
     Answer, Check, FromProxy, Register, Request, Resource, Stuck, Task, TaskId, TaskKind, TaskOutcome,
 };
 use crate::wire::{self, answer, coordinator_message, proxy_message, refusal, task_report};
-use crate::{BranchId, LockKey, Looked, Refusal, TxStatus, VERSION, Xid};
+use crate::{BranchId, Lineage, LockKey, Looked, Refusal, TxStatus, VERSION, Xid};
 use std::time::Duration;
 
 /// The message makes no sense.
@@ -32,6 +32,23 @@ fn shown(xid: Option<Xid>) -> String {
 
 fn ms(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// 0: none.
+fn number(lineage: Option<Lineage>) -> u64 {
+    lineage.map_or(0, Lineage::as_u64)
+}
+
+impl From<Resource> for wire::Resource {
+    fn from(r: Resource) -> Self {
+        Self { name: r.name, primary: r.primary, lineage: number(r.lineage), address: r.address }
+    }
+}
+
+impl From<wire::Resource> for Resource {
+    fn from(r: wire::Resource) -> Self {
+        Self { name: r.name, primary: r.primary, lineage: Lineage::new(r.lineage), address: r.address }
+    }
 }
 
 impl From<LockKey> for wire::LockKey {
@@ -84,6 +101,7 @@ pub fn request_to_wire(request: Request) -> proxy_message::Body {
             xid: r.xid.to_string(),
             branch: r.branch.as_u64(),
             resource: r.resource,
+            lineage: number(r.lineage),
             keys: r.keys.into_iter().map(Into::into).collect(),
             shared: r.shared.into_iter().map(Into::into).collect(),
             wait_ms: ms(r.wait),
@@ -115,8 +133,7 @@ pub fn proxy_to_wire(message: FromProxy) -> wire::ProxyMessage {
     use proxy_message::Body;
     let (id, body) = match message {
         FromProxy::Hello { version, proxy, resources } => {
-            let resources =
-                resources.into_iter().map(|r| wire::Resource { name: r.name, primary: r.primary }).collect();
+            let resources = resources.into_iter().map(Into::into).collect();
             (0, Body::Hello(wire::Hello { version, proxy, resources }))
         }
         FromProxy::Request(id, request) => (id, request_to_wire(request)),
@@ -124,7 +141,7 @@ pub fn proxy_to_wire(message: FromProxy) -> wire::ProxyMessage {
             let branch = branch.as_u64();
             (0, Body::Settled(wire::Settled { xid: xid.to_string(), branch, resource, primary }))
         }
-        FromProxy::Sees(Resource { name, primary }) => (0, Body::Sees(wire::Resource { name, primary })),
+        FromProxy::Sees(resource) => (0, Body::Sees(resource.into())),
         FromProxy::Stuck(Stuck { resource, session, xid, by }) => {
             (0, Body::Stuck(wire::Stuck { resource, session, xid: shown(xid), by }))
         }
@@ -153,8 +170,7 @@ pub fn proxy_from_wire(message: wire::ProxyMessage) -> Result<FromProxy, WireErr
     use proxy_message::Body;
     let request = match message.body.ok_or_else(|| missing("a body"))? {
         Body::Hello(h) => {
-            let resources =
-                h.resources.into_iter().map(|r| Resource { name: r.name, primary: r.primary }).collect();
+            let resources = h.resources.into_iter().map(Into::into).collect();
             return Ok(FromProxy::Hello { version: h.version, proxy: h.proxy, resources });
         }
         Body::Settled(s) => {
@@ -170,7 +186,7 @@ pub fn proxy_from_wire(message: wire::ProxyMessage) -> Result<FromProxy, WireErr
             return Ok(FromProxy::Stuck(Stuck { resource, session: s.session, xid, by: s.by }));
         }
         Body::GiveUp(given_up) => return Ok(FromProxy::GiveUp(given_up.request)),
-        Body::Sees(s) => return Ok(FromProxy::Sees(Resource { name: s.name, primary: s.primary })),
+        Body::Sees(s) => return Ok(FromProxy::Sees(s.into())),
         Body::TaskReport(r) => {
             let outcome = match r.outcome.ok_or_else(|| missing("an outcome"))? {
                 task_report::Outcome::Done(_) => TaskOutcome::Done,
@@ -189,6 +205,7 @@ pub fn proxy_from_wire(message: wire::ProxyMessage) -> Result<FromProxy, WireErr
             xid: xid(&r.xid)?,
             branch: BranchId::new(r.branch),
             resource: r.resource,
+            lineage: Lineage::new(r.lineage),
             keys: r.keys.into_iter().map(Into::into).collect(),
             shared: r.shared.into_iter().map(Into::into).collect(),
             wait: Duration::from_millis(r.wait_ms),

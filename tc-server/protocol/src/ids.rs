@@ -1,7 +1,7 @@
 //! Names of a global transaction and of its branches.
 
 use serde::{Deserialize, Serialize};
-use std::{fmt, str::FromStr};
+use std::{fmt, num::NonZeroU64, str::FromStr};
 
 /// A global transaction: 48 bits of milliseconds since 1970, then 80 random bits, so that ids sort by the time
 /// of begin and cannot be guessed. Written as 26 characters of Crockford's base 32 (the ULID form).
@@ -11,6 +11,11 @@ pub struct Xid(u128);
 /// One attempt at a local transaction; a retry gets a new one. Written as 16 hexadecimal digits.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct BranchId(u64);
+
+/// The identity of a database: drawn once by the proxy that first meets it, and kept in it (`atone.lineage`), so that its
+/// replicas and restored copies have it too, and no other database has. Written as 16 hexadecimal digits.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Lineage(NonZeroU64);
 
 /// The text is not an id.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -79,6 +84,45 @@ impl FromStr for Xid {
             number = (number << 5) | digit as u128;
         }
         Ok(Self(number))
+    }
+}
+
+impl Lineage {
+    /// The identity of a number; 0 is none.
+    pub fn new(number: u64) -> Option<Self> {
+        NonZeroU64::new(number).map(Self)
+    }
+
+    /// The identity as a number.
+    pub fn as_u64(self) -> u64 {
+        self.0.get()
+    }
+}
+
+impl fmt::Display for Lineage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", self.0)
+    }
+}
+
+impl fmt::Debug for Lineage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl FromStr for Lineage {
+    type Err = ParseIdError;
+
+    fn from_str(text: &str) -> Result<Self, ParseIdError> {
+        let number =
+            Some(text).filter(|text| text.len() == 16 && text.bytes().all(|b| b.is_ascii_hexdigit()));
+        let number = number.and_then(|text| u64::from_str_radix(text, 16).ok()).and_then(Self::new);
+        let wrong = || ParseIdError {
+            what: "the identity of a database (16 hexadecimal digits)",
+            text: text.chars().take(64).collect(),
+        };
+        number.ok_or_else(wrong)
     }
 }
 

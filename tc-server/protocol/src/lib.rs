@@ -14,7 +14,7 @@ pub mod planted;
 mod status;
 
 pub use client::{CallError, Client, ClientOptions, Tasks};
-pub use ids::{BranchId, ParseIdError, Xid};
+pub use ids::{BranchId, Lineage, ParseIdError, Xid};
 pub use lock_key::LockKey;
 pub use looked::{Looked, LookedColumn, LookedRow};
 pub use messages::{Check, Register, Resource, Stuck, Task, TaskId, TaskKind, TaskOutcome};
@@ -27,4 +27,4 @@ pub mod wire {
 }
 
 /// The version of this contract; both sides refuse another one.
-pub const VERSION: u32 = 5;
+pub const VERSION: u32 = 6;

@@ -1,6 +1,6 @@
 //! What proxy and coordinator say to each other, as types of the domain. Their bytes are `convert`'s business.
 
-use crate::{BranchId, LockKey, Looked, Refusal, TxStatus, Xid};
+use crate::{BranchId, Lineage, LockKey, Looked, Refusal, TxStatus, Xid};
 use std::time::Duration;
 
 /// A database behind a proxy, as the proxy sees it now.
@@ -10,6 +10,10 @@ pub struct Resource {
     pub name: String,
     /// Identity of the database primary; hints and reports of another primary are void. Empty: not known.
     pub primary: String,
+    /// Which database it is, of all that may bear the name; told in a hello.
+    pub lineage: Option<Lineage>,
+    /// Where the proxy reaches it, for people; told in a hello.
+    pub address: String,
 }
 
 /// Asks for a branch and its locks.
@@ -21,6 +25,8 @@ pub struct Register {
     pub branch: BranchId,
     /// Where it runs.
     pub resource: String,
+    /// On which database of that name.
+    pub lineage: Option<Lineage>,
     /// All it wrote.
     pub keys: Vec<LockKey>,
     /// What must stay as it is: others may hold these too, but nobody alone.

@@ -66,7 +66,8 @@ pub(super) async fn rows(
         return Err(Problem::new(StatusCode::CONFLICT, why));
     }
     let asked = (u32::try_from(limit).unwrap_or(u32::MAX), all);
-    let looked = desk.leader.look_at_rows((xid, id), &branch.resource, asked).await;
+    let home = (branch.resource.as_str(), branch.lineage);
+    let looked = desk.leader.look_at_rows((xid, id), home, asked).await;
     let looked = looked.map_err(|why| Problem::new(StatusCode::SERVICE_UNAVAILABLE, why))?;
     Ok(Json(page(xid, id, &branch, &looked)))
 }
@@ -124,7 +125,7 @@ pub(super) async fn resolve(
     let (xid, id) = (xid(&text)?, branch_id(&id)?);
     let ResolveBody { how, by, reason } = body(&bytes)?;
     let how = how.ok_or_else(|| {
-        Problem::bad("say how: \"how\" is one of \"retry\", \"restore\" and \"keep-current\"")
+        Problem::bad("say how: \"how\" is one of \"retry\", \"restore\", \"keep-current\" and \"gone\"")
     })?;
     let mut deed = deed(&format!("resolve {}", how.as_str()), xid.to_string(), (&by, &reason), peer)?;
     deed.branch = id.to_string();

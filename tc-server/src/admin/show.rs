@@ -27,14 +27,18 @@ pub(super) fn whole(xid: Xid, tx: &Transaction, locks: &[LockRow<'_>]) -> Value 
     let branches: Vec<_> = branches
         .into_iter()
         .map(|(id, branch)| {
-            json!({
+            let mut line = json!({
                 "branch": id.to_string(),
                 "resource": branch.resource,
                 "sequence": branch.sequence,
                 "status": branch.status.as_str(),
                 "reason": branch.reason,
                 "keys": branch.registered_keys,
-            })
+            });
+            if let Some(lineage) = branch.lineage {
+                line["lineage"] = json!(lineage.to_string());
+            }
+            line
         })
         .collect();
     let locks: Vec<_> = locks
@@ -74,10 +78,11 @@ pub(super) fn whole(xid: Xid, tx: &Transaction, locks: &[LockRow<'_>]) -> Value 
     })
 }
 
-/// Registered branches whose phase two was put off say why, although that is no replicated truth.
+/// Branches whose phase two was put off, or whose database nobody reaches, say why, although that is no replicated truth.
 pub(super) fn add_put_off(body: &mut Value, leader: &Caller, xid: Xid) {
     let Some(branches) = body["branches"].as_array_mut() else { return };
-    for branch in branches.iter_mut().filter(|branch| branch["status"] == "registered") {
+    let under_way = ["registered", "restoring", "keeping"];
+    for branch in branches.iter_mut().filter(|b| under_way.iter().any(|status| b["status"] == *status)) {
         let id = branch["branch"].as_str().and_then(|id| id.parse().ok());
         if let Some(why) = id.and_then(|id| leader.put_off(xid, id)) {
             branch["reason"] = json!(why);

@@ -115,10 +115,10 @@ impl Leader {
                 .filter(|(id, branch)| !settled(*id, &branch.resource))
                 .map(|(id, branch)| {
                     let job = memory.jobs.table.get(&(xid, id));
+                    let unreached = memory.proxies.unreached(&branch.resource, branch.lineage);
                     let why = match job.map(|job| job.why.clone()).filter(|why| !why.is_empty()) {
-                        Some(why) => why,
-                        None if memory.proxies.reach(&branch.resource) => "no proxy has answered".to_owned(),
-                        None => "no proxy that reaches it is connected".to_owned(),
+                        Some(why) if unreached.is_none() => why,
+                        Some(_) | None => unreached.unwrap_or_else(|| "no proxy has answered".to_owned()),
                     };
                     (id, branch.resource.clone(), why)
                 })

@@ -76,11 +76,16 @@ impl Leader {
         }
     }
 
-    /// A proxy is there.
-    pub fn connect(&self, name: String, resources: Vec<Resource>, outbox: mpsc::Sender<Task>) -> SessionId {
-        let id = self.memory().proxies.connect(name, resources, outbox);
+    /// A proxy is there. Err: it serves another database under a name that is served already.
+    pub fn connect(
+        &self,
+        name: String,
+        resources: Vec<Resource>,
+        outbox: mpsc::Sender<Task>,
+    ) -> Result<SessionId, String> {
+        let id = self.memory().proxies.connect(name, resources, outbox)?;
         self.inbox.wake.notify_one();
-        id
+        Ok(id)
     }
 
     /// A proxy's stream has ended.
@@ -92,7 +97,7 @@ impl Leader {
     /// A proxy has looked who the primary of a database is.
     pub fn sees(&self, id: SessionId, resource: Resource) {
         let mut memory = self.memory();
-        if memory.proxies.sessions.get(&id).is_some_and(|s| s.resources.contains(&resource.name)) {
+        if memory.proxies.sessions.get(&id).is_some_and(|s| s.resources.contains_key(&resource.name)) {
             memory.proxies.see(&resource.name, resource.primary);
         }
     }
@@ -142,7 +147,7 @@ fn conclude_one(
 ) {
     let (xid, branch) = key;
     let Some(job) = memory.jobs.table.get(&key) else { return };
-    let resource = job.resource.clone();
+    let resource = job.home.0.clone();
     let tried = matches!(outcome, TaskOutcome::Retry(_));
     if !tried && !memory.proxies.is_primary(&resource, primary) {
         tracing::warn!(%xid, %branch, resource, primary, "{:?} on what is not the primary; trying again", job.kind);

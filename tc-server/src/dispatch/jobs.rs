@@ -2,7 +2,7 @@
 //!
 //! Which tasks there should be follows from the state alone ([`wanted`]); this table only remembers how far each is.
 
-use super::proxies::SessionId;
+use super::proxies::{Home, SessionId};
 use crate::state::{BranchStatus, Decision, Transaction};
 use atone_protocol::{BranchId, TaskId, TaskKind, Xid};
 use std::collections::{BTreeMap, BTreeSet};
@@ -32,7 +32,7 @@ pub(super) enum Phase {
 pub(super) struct Job {
     pub id: TaskId,
     pub kind: TaskKind,
-    pub resource: String,
+    pub home: Home,
     pub phase: Phase,
     pub last: Option<SessionId>,
     pub due: Option<Instant>,
@@ -48,7 +48,7 @@ pub(super) struct Job {
 pub(super) struct Jobs {
     pub table: BTreeMap<Key, Job>,
     ids: BTreeMap<TaskId, Key>,
-    ready: BTreeMap<String, BTreeMap<u64, Key>>,
+    ready: BTreeMap<Home, BTreeMap<u64, Key>>,
     next_place: u64,
     due: BTreeSet<(Instant, Key)>,
 }
@@ -59,9 +59,9 @@ pub(super) fn wanted(
     tx: &Transaction,
     committing: bool,
     settled: impl Fn(BranchId, &str) -> bool,
-) -> BTreeMap<BranchId, (TaskKind, String)> {
-    let task =
-        |kind: TaskKind| move |(id, b): (BranchId, &crate::state::Branch)| (id, (kind, b.resource.clone()));
+) -> BTreeMap<BranchId, (TaskKind, Home)> {
+    let home = |b: &crate::state::Branch| (b.resource.clone(), b.lineage);
+    let task = |kind: TaskKind| move |(id, b): (BranchId, &crate::state::Branch)| (id, (kind, home(b)));
     match &tx.decision {
         None if committing && tx.rollback_only.is_none() => tx
             .registered()
@@ -72,7 +72,7 @@ pub(super) fn wanted(
         Some(Decision::Commit) => tx.registered().map(task(TaskKind::Forget)).collect(),
         Some(Decision::Rollback(_)) => newest_of_each_resource(tx)
             .into_iter()
-            .filter_map(|(id, b)| Some((id, (undo(b.status)?, b.resource.clone()))))
+            .filter_map(|(id, b)| Some((id, (undo(b.status)?, home(b)))))
             .collect(),
     }
 }
@@ -106,7 +106,7 @@ impl Jobs {
     pub fn agree(
         &mut self,
         xid: Xid,
-        mut wanted: BTreeMap<BranchId, (TaskKind, String)>,
+        mut wanted: BTreeMap<BranchId, (TaskKind, Home)>,
     ) -> Vec<(SessionId, TaskId)> {
         let first = (xid, BranchId::new(0));
         let last = (xid, BranchId::new(u64::MAX));
@@ -119,11 +119,11 @@ impl Jobs {
             }
         }
         let recalled = gone.into_iter().filter_map(|key| self.remove(key)).collect();
-        for (branch, (kind, resource)) in wanted {
+        for (branch, (kind, home)) in wanted {
             // Never reused, not even by the next process: a late report must not be taken for another task's.
             let id = TaskId(rand::random());
             let (phase, backoff, why) = (Phase::Queued, BACKOFF, String::new());
-            let job = Job { id, kind, resource, phase, last: None, due: None, why, backoff, place: None };
+            let job = Job { id, kind, home, phase, last: None, due: None, why, backoff, place: None };
             self.table.insert((xid, branch), job);
             self.ids.insert(id, (xid, branch));
             self.requeue((xid, branch));
@@ -145,11 +145,11 @@ impl Jobs {
             self.due.remove(&(at, key));
         }
         if let Some(place) = job.place.take()
-            && let Some(queue) = self.ready.get_mut(&job.resource)
+            && let Some(queue) = self.ready.get_mut(&job.home)
         {
             queue.remove(&place);
             if queue.is_empty() {
-                self.ready.remove(&job.resource);
+                self.ready.remove(&job.home);
             }
         }
     }
@@ -168,7 +168,7 @@ impl Jobs {
         }
         if phase == Phase::Queued {
             job.place = Some(self.next_place);
-            self.ready.entry(job.resource.clone()).or_default().insert(self.next_place, key);
+            self.ready.entry(job.home.clone()).or_default().insert(self.next_place, key);
             self.next_place += 1;
         }
     }
@@ -217,13 +217,13 @@ impl Jobs {
         self.due.first().map(|(at, _)| *at)
     }
 
-    /// Resources with queued jobs.
-    pub fn ready_resources(&self) -> Vec<String> {
+    /// Databases with queued jobs.
+    pub fn ready_homes(&self) -> Vec<Home> {
         self.ready.keys().cloned().collect()
     }
 
-    /// The longest queued job of a resource.
-    pub fn first_ready(&self, resource: &str) -> Option<Key> {
-        self.ready.get(resource)?.first_key_value().map(|(_, key)| *key)
+    /// The longest queued job of a database.
+    pub fn first_ready(&self, home: &Home) -> Option<Key> {
+        self.ready.get(home)?.first_key_value().map(|(_, key)| *key)
     }
 }

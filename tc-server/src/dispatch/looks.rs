@@ -2,7 +2,7 @@
 
 use super::Leader;
 use super::proxies::SessionId;
-use atone_protocol::{BranchId, Looked, Task, TaskId, TaskKind, TaskOutcome, Xid};
+use atone_protocol::{BranchId, Lineage, Looked, Task, TaskId, TaskKind, TaskOutcome, Xid};
 use std::collections::BTreeMap;
 use std::time::Duration;
 use tokio::sync::oneshot;
@@ -67,13 +67,14 @@ impl Leader {
     pub async fn look_at_rows(
         &self,
         (xid, branch): (Xid, BranchId),
-        resource: &str,
+        (resource, lineage): (&str, Option<Lineage>),
         (rows, all): (u32, bool),
     ) -> Result<Looked, Unseen> {
         let (reply, answer) = oneshot::channel();
         let id = TaskId(rand::random());
         self.give_look(
             Task { id, xid, branch, resource: resource.to_owned(), kind: TaskKind::Look { rows, all } },
+            lineage,
             reply,
         )?;
         let _looking = Looking(self, id);
@@ -98,19 +99,24 @@ impl Leader {
         }
     }
 
-    fn give_look(&self, task: Task, reply: oneshot::Sender<TaskOutcome>) -> Result<(), Unseen> {
+    fn give_look(
+        &self,
+        task: Task,
+        lineage: Option<Lineage>,
+        reply: oneshot::Sender<TaskOutcome>,
+    ) -> Result<(), Unseen> {
         let mut memory = self.memory();
         let resource = &task.resource;
         if memory.looks.0.len() >= LOOKS {
             return Err(Unseen(format!("{LOOKS} others are looking at rows now; try again")));
         }
-        if !memory.proxies.reach(resource) {
+        if let Some(why) = memory.proxies.unreached(resource, lineage) {
             return Err(Unseen(format!(
-                "no proxy that reaches '{resource}' is connected: start one, then the rows can be read"
+                "no proxy that reaches '{resource}' is connected: start one, then the rows can be read ({why})"
             )));
         }
         let busy = || Unseen(format!("the proxies that reach '{resource}' are busy; try again"));
-        let chosen = memory.proxies.choose(resource, None).ok_or_else(busy)?;
+        let chosen = memory.proxies.choose(resource, lineage, None).ok_or_else(busy)?;
         let session = memory.proxies.sessions.get(&chosen).ok_or_else(busy)?;
         session.outbox.try_send(task.clone()).map_err(|_| busy())?;
         memory.looks.0.insert(task.id, Look { session: chosen, resource: task.resource, reply });

@@ -3,7 +3,7 @@
 use super::checks::Checks;
 use super::jobs::{Jobs, Phase, wanted};
 use super::looks::Looks;
-use super::proxies::{Proxies, SessionId};
+use super::proxies::{Home, Proxies, Session, SessionId};
 use super::turn::{Table, Want};
 use super::waiters::Waiters;
 use super::{Leader, jobs};
@@ -85,19 +85,18 @@ impl Memory {
 
     /// Gives queued tasks to proxies, as many as these take.
     pub fn pump(&mut self, now: Instant) {
-        for resource in self.jobs.ready_resources() {
-            while let Some(key) = self.jobs.first_ready(&resource)
-                && self.give(&resource, key, now)
+        for home in self.jobs.ready_homes() {
+            while let Some(key) = self.jobs.first_ready(&home)
+                && self.give(&home, key, now)
             {}
         }
     }
 
-    fn give(&mut self, resource: &str, key: jobs::Key, now: Instant) -> bool {
+    fn give(&mut self, (resource, lineage): &Home, key: jobs::Key, now: Instant) -> bool {
         let Some(job) = self.jobs.table.get(&key) else { return false };
-        let Some(chosen) = self.proxies.choose(resource, job.last) else { return false };
+        let Some(chosen) = self.proxies.choose(resource, *lineage, job.last) else { return false };
         let Some(session) = self.proxies.sessions.get_mut(&chosen) else { return false };
-        let task =
-            Task { id: job.id, xid: key.0, branch: key.1, resource: resource.to_owned(), kind: job.kind };
+        let task = Task { id: job.id, xid: key.0, branch: key.1, resource: resource.clone(), kind: job.kind };
         if session.outbox.try_send(task).is_err() {
             return false;
         }
@@ -114,7 +113,7 @@ impl Memory {
 
     /// Some task waits for a proxy that is there.
     pub fn can_pump(&self) -> bool {
-        self.jobs.ready_resources().iter().any(|resource| self.proxies.reach(resource))
+        self.jobs.ready_homes().iter().any(|(resource, lineage)| self.proxies.reach(resource, *lineage))
     }
 
     /// A stream has ended: its tasks go to others at once.
@@ -166,13 +165,19 @@ impl Leader {
     /// The connected proxies and their resources.
     pub fn proxies(&self) -> Vec<(String, BTreeSet<String>)> {
         let memory = self.memory();
-        memory.proxies.sessions.values().map(|s| (s.name.clone(), s.resources.clone())).collect()
+        let names = |s: &Session| s.resources.keys().cloned().collect();
+        memory.proxies.sessions.values().map(|s| (s.name.clone(), names(s))).collect()
     }
 
-    /// Why phase two of a branch waits, if it was put off.
+    /// Why phase two of a branch waits, if it was put off, or if nobody reaches its database.
     pub fn put_off(&self, xid: Xid, branch: BranchId) -> Option<String> {
         let memory = self.memory();
         let job = memory.jobs.table.get(&(xid, branch))?;
-        Some(job.why.clone()).filter(|why| !why.is_empty())
+        let (resource, lineage) = &job.home;
+        memory
+            .proxies
+            .unreached(resource, *lineage)
+            .or_else(|| Some(job.why.clone()))
+            .filter(|why| !why.is_empty())
     }
 }

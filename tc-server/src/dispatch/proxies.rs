@@ -1,6 +1,6 @@
 //! Connected proxies, the primaries they see, and the hints they gave.
 
-use atone_protocol::{BranchId, Resource, Task, TaskId, Xid};
+use atone_protocol::{BranchId, Lineage, Resource, Task, TaskId, Xid};
 use std::collections::{BTreeMap, BTreeSet};
 use tokio::sync::mpsc;
 
@@ -13,9 +13,30 @@ pub struct SessionId(pub(super) u64);
 
 pub(super) struct Session {
     pub name: String,
-    pub resources: BTreeSet<String>,
+    /// By name.
+    pub resources: BTreeMap<String, Served>,
     pub outbox: mpsc::Sender<Task>,
     pub outstanding: BTreeSet<TaskId>,
+}
+
+/// A database that a proxy serves.
+#[derive(Debug, Clone)]
+pub(super) struct Served {
+    /// Which one, of all that may bear the name.
+    pub lineage: Option<Lineage>,
+    /// Where the proxy reaches it, for people.
+    pub address: String,
+}
+
+/// Where a branch ran: the resource's name, and which database of that name, if that is known.
+pub(super) type Home = (String, Option<Lineage>);
+
+impl Session {
+    /// It reaches the database where a branch ran.
+    fn serves(&self, resource: &str, lineage: Option<Lineage>) -> bool {
+        let served = self.resources.get(resource);
+        served.is_some_and(|served| lineage.is_none() || served.lineage == lineage)
+    }
 }
 
 #[derive(Default)]
@@ -29,20 +50,43 @@ pub(super) struct Proxies {
 }
 
 impl Proxies {
+    /// Err: it serves another database under a name that a connected proxy serves; what its operator is to do.
     pub fn connect(
         &mut self,
         name: String,
         resources: Vec<Resource>,
         outbox: mpsc::Sender<Task>,
-    ) -> SessionId {
+    ) -> Result<SessionId, String> {
+        if let Some(why) = resources.iter().find_map(|resource| self.is_another(&name, resource)) {
+            return Err(why);
+        }
         let id = SessionId(self.next);
         self.next += 1;
-        let names = resources.iter().map(|resource| resource.name.clone()).collect();
-        for resource in resources {
-            self.see(&resource.name, resource.primary);
+        let mut served = BTreeMap::new();
+        for Resource { name, primary, lineage, address } in resources {
+            self.see(&name, primary);
+            served.insert(name, Served { lineage, address });
         }
-        self.sessions.insert(id, Session { name, resources: names, outbox, outstanding: BTreeSet::new() });
-        id
+        self.sessions.insert(id, Session { name, resources: served, outbox, outstanding: BTreeSet::new() });
+        Ok(id)
+    }
+
+    /// Branches on two databases under one name could not be told apart by what a primary says.
+    fn is_another(&self, proxy: &str, new: &Resource) -> Option<String> {
+        let (lineage, name, address) = (new.lineage?, &new.name, &new.address);
+        let other = |session: &Session| {
+            let served = session.resources.get(name)?;
+            let differs = served.lineage.is_some_and(|other| other != lineage);
+            differs.then(|| (session.name.clone(), served.clone()))
+        };
+        let (other, Served { lineage: known, address: place }) = self.sessions.values().find_map(other)?;
+        let known = known.map_or_else(String::new, |known| known.to_string());
+        Some(format!(
+            "'{name}' of proxy {proxy} at {address} (identity {lineage}) is not the database that proxy {other} serves \
+             under this name at {place} (identity {known}): these are two servers; give one another name. Set \
+             database.name in the configuration of its proxies, and the same name in it: UPDATE atone.resource SET name \
+             = '<the new name>'. If it has replaced the other for good, stop the proxies of the other first"
+        ))
     }
 
     /// The database has told a proxy who its primary is. Hints of another primary count no more from here on, not even
@@ -90,18 +134,42 @@ impl Proxies {
         }
     }
 
-    /// The proxy to give a task on `resource`: the least busy, rather not `last`, which had it before.
-    pub fn choose(&self, resource: &str, last: Option<SessionId>) -> Option<SessionId> {
+    /// The proxy to give a task on a database: the least busy, rather not `last`, which had it before.
+    pub fn choose(
+        &self,
+        resource: &str,
+        lineage: Option<Lineage>,
+        last: Option<SessionId>,
+    ) -> Option<SessionId> {
         self.sessions
             .iter()
-            .filter(|(_, session)| session.resources.contains(resource))
+            .filter(|(_, session)| session.serves(resource, lineage))
             .filter(|(_, session)| session.outstanding.len() < OUTSTANDING && !session.outbox.is_closed())
             .min_by_key(|(id, session)| (Some(**id) == last, session.outstanding.len()))
             .map(|(id, _)| *id)
     }
 
-    /// Somebody is connected who reaches `resource`.
-    pub fn reach(&self, resource: &str) -> bool {
-        self.sessions.values().any(|session| session.resources.contains(resource))
+    /// Somebody is connected who reaches the database where a branch ran.
+    pub fn reach(&self, resource: &str, lineage: Option<Lineage>) -> bool {
+        self.sessions.values().any(|session| session.serves(resource, lineage))
+    }
+
+    /// Why nobody is, and what a person can do.
+    pub fn unreached(&self, resource: &str, lineage: Option<Lineage>) -> Option<String> {
+        if self.reach(resource, lineage) {
+            return None;
+        }
+        let named = self.sessions.values().find_map(|s| Some((&s.name, s.resources.get(resource)?)));
+        let (Some((proxy, served)), Some(lineage)) = (named, lineage) else {
+            return Some("no proxy that reaches it is connected".to_owned());
+        };
+        let (address, now) = (&served.address, served.lineage.map_or_else(String::new, |l| l.to_string()));
+        Some(format!(
+            "it ran on another server that was called '{resource}' (identity {lineage}) than the one that proxy {proxy} \
+             serves at {address} (identity {now}), and waits for it. Give one of them another name (database.name, and \
+             UPDATE atone.resource SET name = …) and connect a proxy to that server under the name '{resource}'. If the \
+             server at {address} is that server, restored from a backup of before: UPDATE atone.lineage SET lineage = \
+             '{lineage}' there, and restart its proxies. If it is gone for good: atone tx resolve --gone"
+        ))
     }
 }

@@ -152,7 +152,7 @@ impl Leader {
     }
 
     async fn register(self: &Arc<Self>, register: Register) -> Answer {
-        let Register { xid, branch, resource, keys, shared, wait, session } = register;
+        let Register { xid, branch, resource, lineage, keys, shared, wait, session } = register;
         let count = keys.len() + shared.len();
         if count > MAX_KEYS {
             let why = format!("{count} locks in one branch are over the most, which is {MAX_KEYS}");
@@ -161,15 +161,12 @@ impl Leader {
         let deadline = Instant::now() + wait.min(MAX_LOCK_WAIT);
         let connection = Connection::new(&resource, session);
         let wants = || wants(&resource, &keys, &shared).collect();
-        let entry = match shared.as_slice() {
-            [] => Entry::Register { xid, branch, resource: resource.clone(), keys: keys.clone() },
-            shared => Entry::RegisterShared {
-                xid,
-                branch,
-                resource: resource.clone(),
-                keys: keys.clone(),
-                shared: shared.to_vec(),
-            },
+        let at = (resource.clone(), keys.clone(), shared.clone());
+        let entry = match (lineage, at) {
+            (Some(lineage), (resource, keys, shared)) => {
+                Entry::RegisterOn { xid, branch, resource, lineage, keys, shared }
+            }
+            (None, (resource, keys, shared)) => Entry::RegisterShared { xid, branch, resource, keys, shared },
         };
         let queued = self.memory().waiters.len() > 0;
         let behind = queued.then(wants).filter(|wants: &Vec<Want>| {

@@ -4,7 +4,7 @@ use super::Leader;
 use super::requests::{Watch, clip, plain, unavailable};
 use crate::state::{Branch, BranchStatus, Entry, Resolution};
 use atone_protocol::messages::Answer;
-use atone_protocol::{BranchId, TxStatus, Xid};
+use atone_protocol::{BranchId, Refusal, TxStatus, Xid};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -32,6 +32,9 @@ impl Leader {
     ) -> Result<Resolved, Answer> {
         let mut watch = Watch::new(self, xid);
         let deadline = Instant::now() + wait;
+        if let Some(why) = (how == Resolution::Gone).then(|| self.is_there(xid, branch)).flatten() {
+            return Err(Answer::Refused(Refusal::Invalid(why)));
+        }
         let entry = Entry::Resolve { xid, branch, how, by: clip(by), reason: clip(reason) };
         match self.node.proposer.propose(entry).await.map_or_else(unavailable, plain) {
             Answer::Status(..) => {}
@@ -43,7 +46,7 @@ impl Leader {
                 let Branch { status, reason, .. } = tx.branches.get(&branch)?;
                 Some(Resolved { status: tx.status(), branch: *status, reason: reason.clone() })
             });
-            let now = now.ok_or(Answer::Refused(atone_protocol::Refusal::Unknown))?;
+            let now = now.ok_or(Answer::Refused(Refusal::Unknown))?;
             match now.branch {
                 BranchStatus::Done | BranchStatus::Failed | BranchStatus::Blocked => return Ok(now),
                 BranchStatus::Registered | BranchStatus::Restoring | BranchStatus::Keeping => {}
@@ -52,5 +55,18 @@ impl Leader {
                 return Ok(now);
             }
         }
+    }
+
+    /// Why a branch's database is not gone: a proxy reaches it.
+    fn is_there(&self, xid: Xid, branch: BranchId) -> Option<String> {
+        self.with(|state, memory| {
+            let Branch { resource, lineage, .. } = state.transaction(xid)?.branches.get(&branch)?;
+            memory.proxies.reach(resource, *lineage).then(|| {
+                format!(
+                    "the database of branch {branch} is not gone: a proxy is connected that reaches '{resource}'. If the \
+                     branch is blocked, end it with --retry, --restore or --keep-current"
+                )
+            })
+        })
     }
 }

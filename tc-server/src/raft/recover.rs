@@ -8,8 +8,9 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// Version 1 has no resolutions among its entries; all else is the same.
-const VERSION: u8 = 2;
+/// Version 1 has no resolutions among its entries, version 2 no branch that says on which database of its resource's name it
+/// ran; all else is the same.
+const VERSION: u8 = 3;
 const MAGIC: &[u8; 7] = b"ATONELG";
 const HEAD: usize = 20;
 

@@ -1,6 +1,6 @@
-//! The snapshot file: `version 2 | "ATONESN" | crc32 4 | length 8 | image`, replaced atomically.
+//! The snapshot file: `version 3 | "ATONESN" | crc32 4 | length 8 | image`, replaced atomically.
 
-use crate::state::{State, StateV1};
+use crate::state::{State, StateV1, StateV2};
 use openraft::{BasicNode, SnapshotMeta};
 use postcard::ser_flavors::Size;
 use serde::{Deserialize, Serialize};
@@ -9,8 +9,8 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 /// Version 1 has no shared locks and no branch that a person has resolved, and stores the table of locks beside the
-/// branches.
-const VERSION: u8 = 2;
+/// branches. In version 2 no branch says on which database of its resource's name it ran.
+const VERSION: u8 = 3;
 const MAGIC: &[u8; 7] = b"ATONESN";
 const HEAD: usize = 20;
 
@@ -23,11 +23,17 @@ pub struct Image {
     pub state: State,
 }
 
-/// The same in version 1.
+/// The same in an earlier version.
 #[derive(Deserialize)]
-struct ImageV1 {
+struct Old<S> {
     meta: SnapshotMeta<u64, BasicNode>,
-    state: StateV1,
+    state: S,
+}
+
+impl<S: Into<State>> From<Old<S>> for Image {
+    fn from(Old { meta, state }: Old<S>) -> Self {
+        Self { meta, state: state.into() }
+    }
 }
 
 /// Why a snapshot cannot be used.
@@ -84,7 +90,8 @@ impl Image {
             return Err(SnapshotError::Damaged("its checksum is wrong"));
         }
         let image = match head[0] {
-            1 => postcard::from_bytes(body).map(|ImageV1 { meta, state }| Self { meta, state: state.into() }),
+            1 => postcard::from_bytes(body).map(|old: Old<StateV1>| old.into()),
+            2 => postcard::from_bytes(body).map(|old: Old<StateV2>| old.into()),
             _ => postcard::from_bytes(body),
         };
         image.map_err(|_| SnapshotError::Damaged("it does not decode"))

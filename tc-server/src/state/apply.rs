@@ -17,11 +17,15 @@ impl State {
             Entry::Begin { xid, name, timeout_ms } => self.begin(xid, name, timeout_ms),
             Entry::Register { xid, branch, resource, keys } => {
                 self.expire(xid, &mut effects);
-                self.register(xid, branch, resource, keys, Vec::new())
+                self.register(xid, branch, (resource, None), keys, Vec::new())
             }
             Entry::RegisterShared { xid, branch, resource, keys, shared } => {
                 self.expire(xid, &mut effects);
-                self.register(xid, branch, resource, keys, shared)
+                self.register(xid, branch, (resource, None), keys, shared)
+            }
+            Entry::RegisterOn { xid, branch, resource, lineage, keys, shared } => {
+                self.expire(xid, &mut effects);
+                self.register(xid, branch, (resource, Some(lineage)), keys, shared)
             }
             Entry::Failed { xid, branch } => {
                 self.expire(xid, &mut effects);

@@ -1,7 +1,7 @@
 //! What is asked of the state, what it answers, and what its leader must do next.
 
 use super::{Key, Keys, Millis};
-use atone_protocol::{BranchId, LockKey, Refusal, TxStatus, Xid};
+use atone_protocol::{BranchId, Lineage, LockKey, Refusal, TxStatus, Xid};
 use serde::{Deserialize, Serialize};
 
 /// One Raft log entry: everything the leader's batcher had when it proposed.
@@ -106,9 +106,24 @@ pub enum Entry {
         /// What must stay as it is.
         shared: Vec<LockKey>,
     },
+    /// `RegisterShared` on a database that is known by more than its resource's name.
+    RegisterOn {
+        /// The transaction.
+        xid: Xid,
+        /// The attempt.
+        branch: BranchId,
+        /// Where.
+        resource: String,
+        /// On which database of that name.
+        lineage: Lineage,
+        /// What it wrote.
+        keys: Vec<LockKey>,
+        /// What must stay as it is.
+        shared: Vec<LockKey>,
+    },
 }
 
-/// How a person ends a blocked branch.
+/// How a person ends a branch that cannot end by itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Resolution {
@@ -118,6 +133,8 @@ pub enum Resolution {
     Restore,
     /// Nothing of it is undone.
     KeepCurrent,
+    /// Its database is gone for good, and nothing can be done there.
+    Gone,
 }
 
 impl Resolution {
@@ -127,6 +144,7 @@ impl Resolution {
             Self::Retry => "retry",
             Self::Restore => "restore",
             Self::KeepCurrent => "keep-current",
+            Self::Gone => "gone",
         }
     }
 }

@@ -4,7 +4,7 @@ use super::apply::{finished, invalid};
 use super::{
     Branch, BranchStatus, Decision, Effects, EventKind, Key, Keys, MAX_BRANCHES, Reply, State, Transaction,
 };
-use atone_protocol::{BranchId, LockKey, Refusal, TxStatus, Xid};
+use atone_protocol::{BranchId, Lineage, LockKey, Refusal, TxStatus, Xid};
 use std::sync::Arc;
 
 impl State {
@@ -12,7 +12,7 @@ impl State {
         &mut self,
         xid: Xid,
         branch: BranchId,
-        resource: String,
+        (resource, lineage): (String, Option<Lineage>),
         keys: Vec<LockKey>,
         shared: Vec<LockKey>,
     ) -> Reply {
@@ -21,7 +21,10 @@ impl State {
             return finished(tx);
         }
         match tx.branches.get(&branch) {
-            Some(known) if known.status == BranchStatus::Registered && known.resource == resource => {
+            Some(known)
+                if known.status == BranchStatus::Registered
+                    && (&known.resource, known.lineage) == (&resource, lineage) =>
+            {
                 return Reply::Registered(known.sequence);
             }
             Some(known) if known.status == BranchStatus::Registered => {
@@ -57,7 +60,17 @@ impl State {
         let registered_keys = (keys.len() + shared.len()) as u64;
         let reason = String::new();
         let (status, registered_at) = (BranchStatus::Registered, self.clock);
-        let new = Branch { resource, sequence, status, reason, keys, registered_keys, shared, registered_at };
+        let new = Branch {
+            resource,
+            lineage,
+            sequence,
+            status,
+            reason,
+            keys,
+            registered_keys,
+            shared,
+            registered_at,
+        };
         tx.branches.insert(branch, new);
         self.totals.branches += 1;
         Reply::Registered(sequence)
@@ -79,6 +92,7 @@ impl State {
         // Remembered when unknown, so that a Register that comes late is refused.
         let failed = tx.branches.entry(branch).or_insert_with(|| Branch {
             resource: String::new(),
+            lineage: None,
             sequence: 0,
             status: BranchStatus::Registered,
             reason: String::new(),

@@ -1,6 +1,7 @@
 //! What a person decides about a blocked branch. The mode stays with the branch until it is done, or blocked again.
 
 use super::apply::invalid;
+use super::phase_one::release;
 use super::{Branch, BranchStatus, Effects, EventKind, Reply, Resolution, State, Transaction};
 use atone_protocol::{BranchId, Refusal, Xid};
 use std::sync::Arc;
@@ -19,6 +20,9 @@ impl State {
         let Some(now) = tx.branches.get(&branch) else {
             return invalid(&format!("global transaction {xid} has no branch {branch}"));
         };
+        if how == Resolution::Gone {
+            return self.gone(xid, branch, by, reason, effects);
+        }
         if now.status != BranchStatus::Blocked {
             return match is_resolved_so(tx, branch, how) {
                 true => self.status_reply(xid),
@@ -31,15 +35,47 @@ impl State {
                 Resolution::Retry => BranchStatus::Registered,
                 Resolution::Restore => BranchStatus::Restoring,
                 Resolution::KeepCurrent => BranchStatus::Keeping,
+                Resolution::Gone => BranchStatus::Done,
             };
             branch.reason.clear();
         }
-        let because = if reason.is_empty() { String::new() } else { format!(": {reason}") };
-        let detail = format!("{} by {by}{because}", how.as_str());
-        tx.tell(self.clock, EventKind::Resolve, Some(branch), &detail);
+        tx.tell(self.clock, EventKind::Resolve, Some(branch), &story(how, by, reason));
         effects.moved.push(xid);
         self.status_reply(xid)
     }
+
+    /// Its database will never be there again: nothing is asked of it any more.
+    fn gone(&mut self, xid: Xid, branch: BranchId, by: &str, reason: &str, effects: &mut Effects) -> Reply {
+        let how = Resolution::Gone;
+        let Some(tx) = self.transactions.get_mut(&xid) else { return Reply::Refused(Refusal::Unknown) };
+        if tx.decision.is_none() {
+            let what =
+                format!("global transaction {xid} is not decided yet: roll it back, or wait for its timeout");
+            return invalid(&what);
+        }
+        match tx.branches.get(&branch) {
+            Some(now) if now.status.is_open() => {}
+            Some(_) if is_resolved_so(tx, branch, how) => return self.status_reply(xid),
+            Some(now) => return invalid(&not_blocked(xid, branch, now)),
+            None => return Reply::Refused(Refusal::Unknown),
+        }
+        let tx = Arc::make_mut(tx);
+        if let Some(branch) = tx.branches.get_mut(&branch) {
+            branch.status = BranchStatus::Done;
+            branch.reason.clear();
+        }
+        tx.tell(self.clock, EventKind::Resolve, Some(branch), &story(how, by, reason));
+        release(&mut self.locks, xid, tx, branch, effects);
+        effects.moved.push(xid);
+        self.finish_if_done(xid);
+        self.status_reply(xid)
+    }
+}
+
+/// What the timeline says.
+fn story(how: Resolution, by: &str, reason: &str) -> String {
+    let because = if reason.is_empty() { String::new() } else { format!(": {reason}") };
+    format!("{} by {by}{because}", how.as_str())
 }
 
 /// The same decision was the last one about this branch: it has come twice.

@@ -6,9 +6,9 @@ use serde::Deserialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-/// What version 2 stores: [`State`] as it is written.
+/// What version 3 stores: [`State`] as it is written.
 #[derive(Deserialize)]
-pub(super) struct StateV2 {
+pub(super) struct StateV3 {
     clock: Millis,
     transactions: BTreeMap<Xid, Arc<Transaction>>,
     totals: Totals,
@@ -18,9 +18,9 @@ pub(super) struct StateV2 {
     forgotten: Millis,
 }
 
-impl From<StateV2> for State {
-    fn from(stored: StateV2) -> Self {
-        let StateV2 { clock, mut transactions, totals, deadlines, expiries, unfinished, forgotten } = stored;
+impl From<StateV3> for State {
+    fn from(stored: StateV3) -> Self {
+        let StateV3 { clock, mut transactions, totals, deadlines, expiries, unfinished, forgotten } = stored;
         let mut locks = Locks::default();
         for (xid, tx) in &mut transactions {
             if tx.branches.values().all(|branch| branch.every_key().next().is_none()) {
@@ -35,11 +35,97 @@ impl From<StateV2> for State {
     }
 }
 
+/// Version 2, in which no branch says on which database of its resource's name it ran.
+#[derive(Deserialize)]
+pub struct StateV2 {
+    clock: Millis,
+    transactions: BTreeMap<Xid, TransactionOf<BranchV2>>,
+    totals: Totals,
+    deadlines: BTreeSet<(Millis, Xid)>,
+    expiries: BTreeSet<(Millis, Xid)>,
+    unfinished: BTreeSet<Xid>,
+    forgotten: Millis,
+}
+
+/// What has not changed of a transaction from version to version.
+#[derive(Deserialize)]
+struct TransactionOf<B> {
+    name: String,
+    begun_at: Millis,
+    deadline_at: Millis,
+    decision: Option<Decision>,
+    rollback_only: Option<String>,
+    finished_at: Option<Millis>,
+    branches: BTreeMap<BranchId, B>,
+    next_sequence: u64,
+    timeline: Vec<Event>,
+}
+
+impl<B> TransactionOf<B> {
+    fn with(self, branch: impl Fn(BranchId, B) -> Branch) -> Arc<Transaction> {
+        Arc::new(Transaction {
+            name: self.name,
+            begun_at: self.begun_at,
+            deadline_at: self.deadline_at,
+            decision: self.decision,
+            rollback_only: self.rollback_only,
+            finished_at: self.finished_at,
+            branches: self.branches.into_iter().map(|(id, old)| (id, branch(id, old))).collect(),
+            next_sequence: self.next_sequence,
+            timeline: self.timeline,
+        })
+    }
+}
+
+#[derive(Deserialize)]
+struct BranchV2 {
+    resource: String,
+    sequence: u64,
+    status: BranchStatus,
+    reason: String,
+    keys: Keys,
+    registered_keys: u64,
+    shared: Keys,
+    registered_at: Millis,
+}
+
+impl From<BranchV2> for Branch {
+    fn from(old: BranchV2) -> Self {
+        Self {
+            resource: old.resource,
+            lineage: None,
+            sequence: old.sequence,
+            status: old.status,
+            reason: old.reason,
+            keys: old.keys,
+            registered_keys: old.registered_keys,
+            shared: old.shared,
+            registered_at: old.registered_at,
+        }
+    }
+}
+
+impl From<StateV2> for State {
+    fn from(stored: StateV2) -> Self {
+        let transaction = |(xid, old): (Xid, TransactionOf<BranchV2>)| (xid, old.with(|_, b| b.into()));
+        StateV3 {
+            clock: stored.clock,
+            transactions: stored.transactions.into_iter().map(transaction).collect(),
+            totals: stored.totals,
+            deadlines: stored.deadlines,
+            expiries: stored.expiries,
+            unfinished: stored.unfinished,
+            forgotten: stored.forgotten,
+        }
+        .into()
+    }
+}
+
 /// Version 1.
 #[derive(Deserialize)]
 pub struct StateV1 {
     clock: Millis,
-    transactions: BTreeMap<Xid, TransactionV1>,
+    transactions: BTreeMap<Xid, TransactionOf<BranchV1>>,
     /// Who held what: `resource → key → (xid, branch, since)`.
     locks: LocksV1,
     totals: Totals,
@@ -52,19 +138,6 @@ pub struct StateV1 {
 #[derive(Deserialize)]
 struct LocksV1 {
     resources: BTreeMap<String, BTreeMap<LockKey, (Xid, BranchId, Millis)>>,
-}
-
-#[derive(Deserialize)]
-struct TransactionV1 {
-    name: String,
-    begun_at: Millis,
-    deadline_at: Millis,
-    decision: Option<Decision>,
-    rollback_only: Option<String>,
-    finished_at: Option<Millis>,
-    branches: BTreeMap<BranchId, BranchV1>,
-    next_sequence: u64,
-    timeline: Vec<Event>,
 }
 
 #[derive(Deserialize)]
@@ -87,6 +160,7 @@ impl From<StateV1> for State {
         }
         let branch = |xid: Xid, id: BranchId, begun_at: Millis, old: BranchV1| Branch {
             resource: old.resource,
+            lineage: None,
             sequence: old.sequence,
             status: old.status,
             reason: old.reason,
@@ -95,23 +169,11 @@ impl From<StateV1> for State {
             shared: Keys::default(),
             registered_at: since.get(&(xid, id)).copied().unwrap_or(begun_at),
         };
-        let transaction = |(xid, old): (Xid, TransactionV1)| {
-            let branches =
-                old.branches.into_iter().map(|(id, b)| (id, branch(xid, id, old.begun_at, b))).collect();
-            let tx = Transaction {
-                name: old.name,
-                begun_at: old.begun_at,
-                deadline_at: old.deadline_at,
-                decision: old.decision,
-                rollback_only: old.rollback_only,
-                finished_at: old.finished_at,
-                branches,
-                next_sequence: old.next_sequence,
-                timeline: old.timeline,
-            };
-            (xid, Arc::new(tx))
+        let transaction = |(xid, old): (Xid, TransactionOf<BranchV1>)| {
+            let begun_at = old.begun_at;
+            (xid, old.with(|id, old| branch(xid, id, begun_at, old)))
         };
-        StateV2 {
+        StateV3 {
             clock: stored.clock,
             transactions: stored.transactions.into_iter().map(transaction).collect(),
             totals: stored.totals,

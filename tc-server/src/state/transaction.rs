@@ -1,7 +1,7 @@
 //! One global transaction and its branches. How they change is `apply`'s business.
 
 use super::{Key, Keys, MAX_EVENTS, Millis};
-use atone_protocol::{BranchId, TxStatus};
+use atone_protocol::{BranchId, Lineage, TxStatus};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -42,6 +42,8 @@ pub enum Decision {
 pub struct Branch {
     /// Where; empty for a branch that failed before it was registered.
     pub resource: String,
+    /// On which database of that name; None: not known, as of a branch of former times.
+    pub lineage: Option<Lineage>,
     /// Its place in the transaction; branches are undone newest first.
     pub sequence: u64,
     /// Where it stands.

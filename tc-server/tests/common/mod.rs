@@ -2,7 +2,7 @@
 #![allow(dead_code, missing_docs)] // Each test uses its part.
 
 use atone_protocol::{
-    BranchId, Client, ClientOptions, LockKey, Register, Resource, Task, TaskOutcome, Tasks, Xid,
+    BranchId, Client, ClientOptions, Lineage, LockKey, Register, Resource, Task, TaskOutcome, Tasks, Xid,
 };
 use atone_tc_server::{Config, Running};
 use std::path::Path;
@@ -42,27 +42,39 @@ pub fn key(n: u64) -> LockKey {
 
 pub fn register(xid: Xid, branch: BranchId, keys: &[u64], wait: Duration) -> Register {
     let keys = keys.iter().copied().map(key).collect();
-    Register { xid, branch, resource: "orders".into(), keys, shared: Vec::new(), wait, session: 0 }
+    let (resource, lineage) = ("orders".into(), None);
+    Register { xid, branch, resource, lineage, keys, shared: Vec::new(), wait, session: 0 }
 }
 
 /// A proxy whose tasks the test answers by hand.
 pub struct Proxy {
     pub client: Client,
     pub tasks: Tasks,
+    primary: String,
     connection: JoinHandle<()>,
 }
 
 impl Proxy {
     pub fn new(coordinator: &str, resources: &[&str], primary: &str) -> Self {
+        Self::of(coordinator, resources, primary, None)
+    }
+
+    /// One whose databases have this identity.
+    pub fn of(coordinator: &str, resources: &[&str], primary: &str, lineage: Option<Lineage>) -> Self {
         static NUMBER: AtomicU64 = AtomicU64::new(1);
         let resources = resources
             .iter()
-            .map(|name| Resource { name: (*name).to_owned(), primary: primary.to_owned() })
+            .map(|name| Resource {
+                name: (*name).to_owned(),
+                primary: primary.to_owned(),
+                lineage,
+                address: format!("{primary}:3306"),
+            })
             .collect();
         let proxy = format!("proxy {}", NUMBER.fetch_add(1, Ordering::Relaxed));
         let (client, tasks, connection) =
             Client::new(ClientOptions { coordinators: vec![coordinator.to_owned()], proxy, resources });
-        Self { client, tasks, connection: tokio::spawn(connection) }
+        Self { client, tasks, primary: primary.to_owned(), connection: tokio::spawn(connection) }
     }
 
     pub async fn task(&mut self) -> Task {
@@ -81,10 +93,10 @@ impl Proxy {
     ) -> (Client, mpsc::UnboundedReceiver<Task>) {
         let (seen, shown) = mpsc::unbounded_channel();
         let client = self.client.clone();
-        let Self { client: reporter, mut tasks, .. } = self;
+        let Self { client: reporter, mut tasks, primary, .. } = self;
         tokio::spawn(async move {
             while let Some(task) = tasks.next().await {
-                reporter.report(task.id, answer(&task), "p1");
+                reporter.report(task.id, answer(&task), &primary);
                 let _ = seen.send(task);
             }
         });

@@ -17,6 +17,7 @@ use super::{
     primary::{Primary, Server},
 };
 use crate::config::Account;
+use atone_protocol::Lineage;
 use catalogue::Catalogue;
 use footprint::Footprint;
 pub use footprint::Reach;
@@ -45,6 +46,7 @@ pub struct MySql {
     pub catalogue: Catalogue,
     grants: grants::Grants,
     primary: Primary<Pools>,
+    lineage: Lineage,
 }
 
 impl MySql {
@@ -60,7 +62,7 @@ impl MySql {
             .setup(SETUP.to_vec());
         let mut conn = connected(Conn::new(options.clone()), name).await?;
         privileges::check(&mut conn, name).await?;
-        schema::prepare(&mut conn, name).await?;
+        let lineage = schema::prepare(&mut conn, name).await?;
         let wrap = |source| BackendError::database(name, source);
         let version: Option<String> = conn.query_first("SELECT VERSION()").await.map_err(wrap)?;
         let mariadb = version.is_some_and(|v| v.contains("MariaDB"));
@@ -69,7 +71,12 @@ impl MySql {
         let (catalogue, grants) = (Catalogue::new(mariadb), grants::Grants::default());
         let primary = Primary::new(identity, pools);
         let (name, user) = (name.to_owned(), account.user.clone());
-        Ok(Self { name, user, options, mariadb, catalogue, grants, primary })
+        Ok(Self { name, user, options, mariadb, catalogue, grants, primary, lineage })
+    }
+
+    /// Which server it and all that take its place are.
+    pub fn lineage(&self) -> Lineage {
+        self.lineage
     }
 
     /// Is it MariaDB?

@@ -1,7 +1,8 @@
 //! The schema `atone` in each database server: created when missing, checked when there. On a server that takes
 //! another's place it must be there, since it came from that other.
 
-use crate::backend::BackendError;
+use crate::backend::{BackendError, lineage};
+use atone_protocol::Lineage;
 use mysql_async::{Conn, prelude::Queryable};
 
 /// The undo table has no auto-increment column, which would change the application's LAST_INSERT_ID().
@@ -23,12 +24,18 @@ const CREATE: [&str; 3] = [
     ) ENGINE = InnoDB COMMENT 'The one name under which proxies know this server.'",
 ];
 
+/// Installations of before have everything else.
+const LINEAGE: &str = "CREATE TABLE IF NOT EXISTS atone.lineage (
+        one TINYINT NOT NULL PRIMARY KEY,
+        lineage CHAR(16) CHARACTER SET ascii COLLATE ascii_bin NOT NULL
+    ) ENGINE = InnoDB COMMENT 'By which proxies tell this server, and all that is made from it, from others of its name.'";
+
 /// `name type` of each column, in order.
 const EXPECTED: &str = "xid char(26), branch_id bigint unsigned, part smallint unsigned, parts smallint unsigned, \
     status enum('NORMAL','GUARD','UNDONE'), record longblob, created_at timestamp(6)";
 
-/// Creates or checks everything, and records the resource's name.
-pub(super) async fn prepare(conn: &mut Conn, name: &str) -> Result<(), BackendError> {
+/// Creates or checks everything, and records the resource's name; which server it is.
+pub(super) async fn prepare(conn: &mut Conn, name: &str) -> Result<Lineage, BackendError> {
     let database = |source| BackendError::database(name, source);
     if !is_there(conn).await.map_err(database)? {
         for statement in CREATE {
@@ -39,7 +46,36 @@ pub(super) async fn prepare(conn: &mut Conn, name: &str) -> Result<(), BackendEr
     conn.exec_drop("INSERT IGNORE INTO atone.resource (one, name) VALUES (1, ?)", (name,))
         .await
         .map_err(database)?;
-    check(conn, name).await
+    check(conn, name).await?;
+    let mut said = said(conn).await.map_err(database)?;
+    if said.is_none() {
+        conn.query_drop(LINEAGE).await.map_err(database)?;
+        // Of two proxies that come at once one draws it.
+        let insert = "INSERT IGNORE INTO atone.lineage (one, lineage) VALUES (1, ?)";
+        conn.exec_drop(insert, (crate::ids::lineage().to_string(),)).await.map_err(database)?;
+        said = self::said(conn).await.map_err(database)?;
+    }
+    lineage::read(name, said.as_deref())
+}
+
+/// Checks that all is there, on a server that takes the place of the one that is known.
+pub(super) async fn check_place(conn: &mut Conn, name: &str, ours: Lineage) -> Result<(), BackendError> {
+    check(conn, name).await?;
+    let said = said(conn).await.map_err(|source| BackendError::database(name, source))?;
+    lineage::same(name, ours, said.as_deref())
+}
+
+/// Which server it says it is; None when it does not.
+async fn said(conn: &mut Conn) -> Result<Option<String>, mysql_async::Error> {
+    let there: Option<u8> = conn
+        .query_first(
+            "SELECT 1 FROM information_schema.TABLES WHERE TABLE_SCHEMA = 'atone' AND TABLE_NAME = 'lineage'",
+        )
+        .await?;
+    match there {
+        Some(_) => conn.query_first("SELECT lineage FROM atone.lineage WHERE one = 1").await,
+        None => Ok(None),
+    }
 }
 
 async fn is_there(conn: &mut Conn) -> Result<bool, mysql_async::Error> {
@@ -50,7 +86,7 @@ async fn is_there(conn: &mut Conn) -> Result<bool, mysql_async::Error> {
 }
 
 /// Checks that all is there, and under this resource's name.
-pub(super) async fn check(conn: &mut Conn, name: &str) -> Result<(), BackendError> {
+async fn check(conn: &mut Conn, name: &str) -> Result<(), BackendError> {
     let database = |source| BackendError::database(name, source);
     let unfit = |what: String| BackendError::unfit(name, what);
     if !is_there(conn).await.map_err(database)? {

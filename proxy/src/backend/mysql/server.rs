@@ -2,6 +2,7 @@
 
 use super::{BackendError, Cause, MySql, Primary, Server, connected, privileges, schema};
 use crate::backend::Sight;
+use atone_protocol::Lineage;
 use mysql_async::{Conn, OptsBuilder, Pool, PoolConstraints, PoolOpts, prelude::Queryable};
 use std::sync::Arc;
 
@@ -59,7 +60,7 @@ impl Server for MySql {
         if primary == before.primary && before.refused.is_none() {
             return Ok(before.clone());
         }
-        let refused = match check(&mut conn, &self.name).await {
+        let refused = match check(&mut conn, &self.name, self.lineage).await {
             Ok(()) => None,
             Err(BackendError::Unfit { what, .. }) => Some(what),
             Err(BackendError::Database {
@@ -88,9 +89,9 @@ impl Server for MySql {
 }
 
 /// A server that was not there at the start must have been made from the one that was.
-async fn check(conn: &mut Conn, name: &str) -> Result<(), BackendError> {
+async fn check(conn: &mut Conn, name: &str, lineage: Lineage) -> Result<(), BackendError> {
     privileges::check(conn, name).await?;
-    schema::check(conn, name).await?;
+    schema::check_place(conn, name, lineage).await?;
     let read_only: Option<bool> = conn
         .query_first("SELECT @@global.read_only")
         .await

@@ -25,6 +25,7 @@ use super::{
     primary::{Primary, Server},
 };
 use crate::config::Account;
+use atone_protocol::Lineage;
 use atone_undo_log::capture::Captured;
 use catalogue::Catalogue;
 use pool::{Pools, Session};
@@ -36,6 +37,7 @@ pub struct Postgres {
     config: tokio_postgres::Config,
     catalogue: Catalogue,
     primary: Primary<Pools>,
+    lineage: Lineage,
 }
 
 /// A dead connection is noticed this late.
@@ -58,12 +60,17 @@ impl Postgres {
             .ssl_mode(tokio_postgres::config::SslMode::Disable);
         let client = pool::connect(&config, name).await?;
         fitness::check(&client, name).await?;
-        schema::prepare(&client, name).await?;
+        let lineage = schema::prepare(&client, name).await?;
         let identity =
             server::identify(&client).await.map_err(|error| BackendError::database(name, error))?;
         let pools = Pools::new(name, &config, &identity);
         let primary = Primary::new(identity, pools);
-        Ok(Self { name: name.to_owned(), config, catalogue: Catalogue::default(), primary })
+        Ok(Self { name: name.to_owned(), config, catalogue: Catalogue::default(), primary, lineage })
+    }
+
+    /// Which database it and all that take its place are.
+    pub fn lineage(&self) -> Lineage {
+        self.lineage
     }
 
     /// What a connection asks to learn on which server it is.

@@ -2,6 +2,8 @@
 //! it must be there, since it came from that other.
 
 use super::BackendError;
+use crate::backend::lineage;
+use atone_protocol::Lineage;
 use tokio_postgres::{Client, Error, error::SqlState, types::Type};
 
 /// Applications insert their undo records themselves, in their own local transactions, and may do nothing else. A row's
@@ -28,6 +30,14 @@ const CREATE: &str = "CREATE SCHEMA IF NOT EXISTS atone; \
     REVOKE ALL ON atone.undo_log, atone.resource FROM PUBLIC; \
     GRANT INSERT ON atone.undo_log TO PUBLIC;";
 
+/// Installations of before have everything else.
+const LINEAGE: &str = "CREATE TABLE IF NOT EXISTS atone.lineage ( \
+        one int PRIMARY KEY CHECK (one = 1), \
+        lineage text COLLATE \"C\" NOT NULL); \
+    COMMENT ON TABLE atone.lineage IS \
+        'By which proxies tell this database, and all that is made from it, from others of its name.'; \
+    REVOKE ALL ON atone.lineage FROM PUBLIC;";
+
 /// Two proxies that start at once create one after the other: `IF NOT EXISTS` alone may fail then.
 const TURN: &str = "BEGIN; SET LOCAL lock_timeout = '30s'; SELECT pg_advisory_xact_lock(7091809148316530000)";
 
@@ -40,10 +50,12 @@ const PRIVILEGES: &str = "SELECT has_schema_privilege('public', 'atone', 'USAGE'
     AND has_table_privilege('public', 'atone.undo_log', 'INSERT'), \
     has_table_privilege('public', 'atone.undo_log', 'SELECT, UPDATE, DELETE, TRUNCATE') \
     OR has_table_privilege('public', 'atone.resource', 'SELECT, INSERT, UPDATE, DELETE, TRUNCATE') \
+    OR coalesce(has_table_privilege('public', to_regclass('atone.lineage'), 'SELECT, INSERT, UPDATE, DELETE, TRUNCATE'), false) \
     OR has_schema_privilege('public', 'atone', 'CREATE')";
 
-/// Creates or checks everything, on a connection that is of no use after an error, and records the resource's name.
-pub(super) async fn prepare(client: &Client, name: &str) -> Result<(), BackendError> {
+/// Creates or checks everything, on a connection that is of no use after an error, and records the resource's name; which
+/// database it is.
+pub(super) async fn prepare(client: &Client, name: &str) -> Result<Lineage, BackendError> {
     let database = |error| BackendError::database(name, error);
     if !is_there(client).await.map_err(database)? {
         create(client).await.map_err(|error| match error.as_db_error() {
@@ -61,7 +73,49 @@ pub(super) async fn prepare(client: &Client, name: &str) -> Result<(), BackendEr
     // Two names for one database would split its lock space.
     let insert = "INSERT INTO atone.resource (one, name) VALUES (1, $1::text) ON CONFLICT DO NOTHING";
     client.execute_typed(insert, &[(&name, Type::TEXT)]).await.map_err(database)?;
-    check(client, name).await
+    check(client, name).await?;
+    let mut told = said(client).await.map_err(database)?;
+    if told.is_none() {
+        draw(client).await.map_err(|error| match error.as_db_error() {
+            Some(said) if *said.code() == SqlState::INSUFFICIENT_PRIVILEGE => {
+                let what = format!(
+                    "the table atone.lineage cannot be created ({}). Let its owner run: GRANT USAGE, CREATE ON SCHEMA atone \
+                     TO <the account in url>",
+                    said.message()
+                );
+                BackendError::unfit(name, what)
+            }
+            _ => database(error),
+        })?;
+        told = said(client).await.map_err(database)?;
+    }
+    lineage::read(name, told.as_deref())
+}
+
+/// Of two proxies that come at once one draws it.
+async fn draw(client: &Client) -> Result<(), Error> {
+    client.batch_execute(TURN).await?;
+    client.batch_execute(LINEAGE).await?;
+    let insert = "INSERT INTO atone.lineage (one, lineage) VALUES (1, $1::text) ON CONFLICT DO NOTHING";
+    client.execute_typed(insert, &[(&crate::ids::lineage().to_string(), Type::TEXT)]).await?;
+    client.batch_execute("COMMIT").await
+}
+
+/// Checks that all is there, in a database that takes the place of the one that is known.
+pub(super) async fn check_place(client: &Client, name: &str, ours: Lineage) -> Result<(), BackendError> {
+    check(client, name).await?;
+    let told = said(client).await.map_err(|error| BackendError::database(name, error))?;
+    lineage::same(name, ours, told.as_deref())
+}
+
+/// Which database it says it is; None when it does not.
+async fn said(client: &Client) -> Result<Option<String>, Error> {
+    let there = "SELECT to_regclass('atone.lineage') IS NOT NULL";
+    if !client.query_typed_one(there, &[]).await?.try_get::<_, bool>(0)? {
+        return Ok(None);
+    }
+    let row = client.query_typed_opt("SELECT lineage FROM atone.lineage WHERE one = 1", &[]).await?;
+    row.map(|row| row.try_get(0)).transpose()
 }
 
 async fn create(client: &Client) -> Result<(), Error> {
@@ -78,7 +132,7 @@ async fn is_there(client: &Client) -> Result<bool, Error> {
 }
 
 /// Checks that all is there, and under this resource's name.
-pub(super) async fn check(client: &Client, name: &str) -> Result<(), BackendError> {
+async fn check(client: &Client, name: &str) -> Result<(), BackendError> {
     let database = |error| BackendError::database(name, error);
     let unfit = |what: String| BackendError::unfit(name, what);
     if !is_there(client).await.map_err(database)? {

@@ -2,6 +2,7 @@
 
 use super::{BackendError, Cause, Pools, Postgres, Primary, Server, fitness, pool, schema};
 use crate::backend::Sight;
+use atone_protocol::Lineage;
 use std::sync::Arc;
 use tokio_postgres::Client;
 
@@ -50,7 +51,7 @@ impl Server for Postgres {
         if primary == before.primary && before.refused.is_none() {
             return Ok(before.clone());
         }
-        let refused = match check(&client, &self.name).await {
+        let refused = match check(&client, &self.name, self.lineage).await {
             Ok(()) => None,
             Err(BackendError::Unfit { what, .. }) => Some(what),
             Err(BackendError::Database { source: Cause::Postgres(error), .. })
@@ -79,7 +80,7 @@ impl Server for Postgres {
 }
 
 /// A server that was not there at the start must have been made from the one that was.
-async fn check(client: &Client, name: &str) -> Result<(), BackendError> {
+async fn check(client: &Client, name: &str, lineage: Lineage) -> Result<(), BackendError> {
     fitness::check(client, name).await?;
-    schema::check(client, name).await
+    schema::check_place(client, name, lineage).await
 }

@@ -92,19 +92,21 @@ impl Connection {
     pub(super) async fn run(mut self) {
         let addresses = self.options.coordinators.clone();
         let mut backoff = Backoff::default();
-        let mut told = false;
+        // What was said of each address last.
+        let mut told = BTreeMap::new();
         loop {
             for address in &addresses {
                 let why = match self.converse(address, &mut backoff, &mut told).await {
                     End::NoClient => return,
                     End::Broken(why) => why,
                 };
-                // One line when the trouble begins; the tries that follow are for who asks for them.
-                if told {
+                // One line when the trouble begins, or is another; the tries that follow are for who asks for them.
+                self.shared.trouble().clone_from(&why);
+                if told.get(address) == Some(&why) {
                     tracing::debug!(%address, "no coordinator: {why}");
                 } else {
                     tracing::warn!(%address, "no coordinator: {why}; trying again");
-                    told = true;
+                    told.insert(address.clone(), why);
                 }
             }
             if self.queue.is_closed() && self.queue.is_empty() {
@@ -114,14 +116,20 @@ impl Connection {
         }
     }
 
-    async fn converse(&mut self, address: &str, backoff: &mut Backoff, told: &mut bool) -> End {
+    async fn converse(
+        &mut self,
+        address: &str,
+        backoff: &mut Backoff,
+        told: &mut BTreeMap<String, String>,
+    ) -> End {
         let (frames, written) = mpsc::channel(FRAMES);
         let inbound = match self.open(address, &frames, written).await {
             Ok(inbound) => inbound,
             Err(why) => return End::Broken(why),
         };
         tracing::info!(%address, "connected to the coordinator");
-        (*backoff, *told) = (Backoff::default(), false);
+        *backoff = Backoff::default();
+        told.clear();
         self.shared.connected.store(true, Ordering::Release);
         let end = tokio::select! {
             end = write(&mut self.queue, &self.waiting, &frames) => end,

@@ -1,5 +1,6 @@
 //! The primaries that the proxy's looks have found: what a hello may say, and what was said a moment ago.
 
+use crate::Lineage;
 use crate::messages::Resource;
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -12,6 +13,8 @@ const FRESH: Duration = Duration::from_secs(3);
 const AGAIN: Duration = Duration::from_millis(500);
 
 struct Sight {
+    lineage: Option<Lineage>,
+    address: String,
     primary: String,
     at: Instant,
     told: Instant,
@@ -23,7 +26,10 @@ pub(super) struct Primaries(Mutex<BTreeMap<String, Sight>>);
 impl Primaries {
     pub(super) fn new(resources: &[Resource]) -> Self {
         let now = Instant::now();
-        let sight = |r: &Resource| (r.name.clone(), Sight { primary: r.primary.clone(), at: now, told: now });
+        let sight = |r: &Resource| {
+            let (lineage, address, primary) = (r.lineage, r.address.clone(), r.primary.clone());
+            (r.name.clone(), Sight { lineage, address, primary, at: now, told: now })
+        };
         Self(Mutex::new(resources.iter().map(sight).collect()))
     }
 
@@ -43,11 +49,11 @@ impl Primaries {
                 }
                 tell
             }
-            _ => {
-                let sight = Sight { primary: primary.to_owned(), at: now, told: now };
-                sights.insert(resource.to_owned(), sight);
+            Some(sight) => {
+                (sight.primary, sight.at, sight.told) = (primary.to_owned(), now, now);
                 true
             }
+            None => false,
         }
     }
 
@@ -58,7 +64,12 @@ impl Primaries {
         };
         self.sights()
             .iter()
-            .map(|(name, sight)| Resource { name: name.clone(), primary: fresh(sight) })
+            .map(|(name, sight)| Resource {
+                name: name.clone(),
+                primary: fresh(sight),
+                lineage: sight.lineage,
+                address: sight.address.clone(),
+            })
             .collect()
     }
 }
@@ -69,7 +80,12 @@ mod tests {
 
     #[test]
     fn a_hello_names_no_primary_of_long_ago() {
-        let resource = |primary: &str| Resource { name: "orders".into(), primary: primary.into() };
+        let resource = |primary: &str| Resource {
+            name: "orders".into(),
+            primary: primary.into(),
+            lineage: Lineage::new(7),
+            address: "db1:3306".into(),
+        };
         let primaries = Primaries::new(&[resource("p1")]);
         let start = Instant::now();
         assert_eq!(primaries.now(start), [resource("p1")]);

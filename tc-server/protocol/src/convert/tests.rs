@@ -17,6 +17,15 @@ fn keys() -> impl Strategy<Value = Vec<LockKey>> {
     prop::collection::vec(key(), 0..4)
 }
 
+fn resource() -> impl Strategy<Value = Resource> {
+    (".*", ".*", any::<u64>(), ".*").prop_map(|(name, primary, lineage, address)| Resource {
+        name,
+        primary,
+        lineage: Lineage::new(lineage),
+        address,
+    })
+}
+
 fn said() -> impl Strategy<Value = FromProxy> {
     let time = || any::<u64>().prop_map(Duration::from_millis);
     let outcome = prop_oneof![
@@ -36,9 +45,10 @@ fn said() -> impl Strategy<Value = FromProxy> {
     ];
     let request = prop_oneof![
         (ids(), ".*", time()).prop_map(|((xid, _), name, timeout)| Request::Begin { xid, name, timeout }),
-        (ids(), ".*", keys(), keys(), time(), any::<u64>()).prop_map(
-            |((xid, branch), resource, keys, shared, wait, session)| {
-                Request::Register(Register { xid, branch, resource, keys, shared, wait, session })
+        (ids(), ".*", any::<u64>(), keys(), keys(), time(), any::<u64>()).prop_map(
+            |((xid, branch), resource, lineage, keys, shared, wait, session)| {
+                let lineage = Lineage::new(lineage);
+                Request::Register(Register { xid, branch, resource, lineage, keys, shared, wait, session })
             }
         ),
         (
@@ -61,10 +71,10 @@ fn said() -> impl Strategy<Value = FromProxy> {
         ids().prop_map(|(xid, _)| Request::StatusOf { xid }),
     ];
     prop_oneof![
-        (".*", ".*", ".*").prop_map(|(proxy, name, primary)| FromProxy::Hello {
+        (".*", resource()).prop_map(|(proxy, resource)| FromProxy::Hello {
             version: VERSION,
             proxy,
-            resources: vec![Resource { name, primary }],
+            resources: vec![resource],
         }),
         (any::<u64>(), request).prop_map(|(id, request)| FromProxy::Request(id, request)),
         (ids(), ".*", ".*").prop_map(|((xid, branch), resource, primary)| FromProxy::Settled {
@@ -73,7 +83,7 @@ fn said() -> impl Strategy<Value = FromProxy> {
             resource,
             primary,
         }),
-        (".*", ".*").prop_map(|(name, primary)| FromProxy::Sees(Resource { name, primary })),
+        resource().prop_map(FromProxy::Sees),
         (".*", any::<u64>(), prop::option::of(ids()), prop::collection::vec(any::<u64>(), 0..3)).prop_map(
             |(resource, session, ids, by)| {
                 let xid = ids.map(|(xid, _)| xid);
