@@ -78,7 +78,7 @@ fn problem(xid: Xid, answer: Answer, status: Option<TxStatus>) -> Problem {
         Answer::NotLeader(leader) => {
             Problem::new(StatusCode::SERVICE_UNAVAILABLE, format!("this node does not lead; '{leader}' may"))
         }
-        answer @ (Answer::Done | Answer::Registered(_) | Answer::Status(..)) => {
+        answer @ (Answer::Done | Answer::Registered(_) | Answer::ReadChecked { .. } | Answer::Status(..)) => {
             Problem::new(StatusCode::INTERNAL_SERVER_ERROR, format!("answered {answer:?}"))
         }
     }

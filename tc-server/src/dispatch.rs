@@ -11,6 +11,7 @@ mod jobs;
 mod looks;
 mod memory;
 mod proxies;
+mod reads;
 mod requests;
 mod resolve;
 #[cfg(feature = "planted-bugs")]
@@ -57,13 +58,16 @@ pub struct Leader {
     /// Reports wait to be proposed.
     reported: Notify,
     clock: Arc<Clock>,
+    /// Names this run: counts of another cannot be compared with its own.
+    run: u64,
 }
 
 impl Leader {
     /// A leader over a node that has applied its log; what was decided and not finished is taken up again.
     pub fn new(node: Arc<Node>, inbox: Arc<Inbox>, clock: Arc<Clock>) -> Arc<Self> {
         let memory = Mutex::new(Memory::default());
-        let leader = Arc::new(Self { node, inbox, memory, reported: Notify::new(), clock });
+        let leader =
+            Arc::new(Self { node, inbox, memory, reported: Notify::new(), clock, run: rand::random() });
         leader.with(|state, memory| {
             for (xid, _) in state.unfinished() {
                 memory.refresh(state, xid);

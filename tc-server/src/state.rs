@@ -13,6 +13,7 @@ mod phase_two;
 mod resolve;
 mod stored;
 mod transaction;
+mod undone;
 mod view;
 
 pub use entry::{Command, Effects, Entry, Reply, Resolution};
@@ -20,6 +21,7 @@ pub use key::{Key, Keys};
 pub use locks::{Hold, Lock, Locks};
 pub use stored::{StateV1, StateV2};
 pub use transaction::{Branch, BranchStatus, Decision, Event, EventKind, Transaction};
+pub use undone::Undone;
 pub use view::{LockRow, Totals};
 
 use atone_protocol::Xid;

@@ -9,7 +9,8 @@ mod primaries;
 
 use crate::convert::{proxy_to_wire, request_to_wire};
 use crate::messages::{
-    Answer, Check, FromProxy, Register, Request, Resource, Stuck, Task, TaskId, TaskOutcome,
+    Answer, Check, CheckRead, FromProxy, Register, Request, Resource, Stuck, Task, TaskId, TaskOutcome,
+    UndoMark,
 };
 use crate::wire::proxy_message::Body;
 use crate::{BranchId, Refusal, TxStatus, Xid};
@@ -136,6 +137,16 @@ impl Client {
         }
     }
 
+    /// Waits until those who hold keys of tables that were read are decided. The answer is what is to be known before the next
+    /// read, and whether this one must be done again.
+    pub async fn check_read(&self, check: CheckRead) -> Result<(UndoMark, bool), CallError> {
+        let budget = BUDGET + check.wait;
+        match self.call(Request::CheckRead(check), budget).await? {
+            Answer::ReadChecked { mark, again } => Ok((mark, again)),
+            answer => Err(self.strange(&answer)),
+        }
+    }
+
     /// Says that a branch did not commit locally and never will.
     pub async fn failed(&self, xid: Xid, branch: BranchId) -> Result<(), CallError> {
         match self.call(Request::Failed { xid, branch }, BUDGET).await? {
@@ -242,7 +253,7 @@ impl Client {
     async fn ask(&self, body: Body, why: &mut String) -> Option<Answer> {
         let _turn = self.shared.calls.acquire().await.ok()?;
         let id = self.shared.ids.fetch_add(1, Ordering::Relaxed);
-        let waits = matches!(body, Body::Register(_) | Body::Check(_));
+        let waits = matches!(body, Body::Register(_) | Body::Check(_) | Body::CheckRead(_));
         let mut place = Place { queue: waits.then_some(&self.queue), id };
         let mut backoff = connection::Backoff::default();
         loop {

@@ -2,7 +2,8 @@
 //! a sentence, so that nothing behind it has to look at a message twice.
 
 use crate::messages::{
-    Answer, Check, FromProxy, Register, Request, Resource, Stuck, Task, TaskId, TaskKind, TaskOutcome,
+    Answer, Check, CheckRead, FromProxy, Register, Request, Resource, Stuck, Task, TaskId, TaskKind,
+    TaskOutcome, UndoMark,
 };
 use crate::wire::{self, answer, coordinator_message, proxy_message, refusal, task_report};
 use crate::{BranchId, Lineage, LockKey, Looked, Refusal, TxStatus, VERSION, Xid};
@@ -63,6 +64,18 @@ impl From<wire::LockKey> for LockKey {
     }
 }
 
+impl From<UndoMark> for wire::UndoMark {
+    fn from(mark: UndoMark) -> Self {
+        Self { run: mark.run, count: mark.count }
+    }
+}
+
+impl From<wire::UndoMark> for UndoMark {
+    fn from(mark: wire::UndoMark) -> Self {
+        Self { run: mark.run, count: mark.count }
+    }
+}
+
 impl From<TxStatus> for wire::TxStatus {
     fn from(status: TxStatus) -> Self {
         match status {
@@ -116,6 +129,16 @@ pub fn request_to_wire(request: Request) -> proxy_message::Body {
             everything: c.everything,
             wait_ms: ms(c.wait),
             session: c.session,
+        }),
+        Request::CheckRead(c) => Body::CheckRead(wire::CheckRead {
+            xid: shown(c.xid),
+            resource: c.resource,
+            tables: c.tables,
+            everything: c.everything,
+            since: c.since.map(Into::into),
+            wait_ms: ms(c.wait),
+            session: c.session,
+            holds_rows: c.holds_rows,
         }),
         Request::Failed { xid, branch } => {
             Body::Failed(wire::Failed { xid: xid.to_string(), branch: branch.as_u64() })
@@ -221,6 +244,16 @@ pub fn proxy_from_wire(message: wire::ProxyMessage) -> Result<FromProxy, WireErr
             wait: Duration::from_millis(c.wait_ms),
             session: c.session,
         }),
+        Body::CheckRead(c) => Request::CheckRead(CheckRead {
+            xid: some_xid(&c.xid)?,
+            resource: c.resource,
+            tables: c.tables,
+            everything: c.everything,
+            since: c.since.map(Into::into),
+            wait: Duration::from_millis(c.wait_ms),
+            session: c.session,
+            holds_rows: c.holds_rows,
+        }),
         Body::Failed(f) => Request::Failed { xid: xid(&f.xid)?, branch: BranchId::new(f.branch) },
         Body::Commit(c) => Request::Commit { xid: xid(&c.xid)? },
         Body::Rollback(r) => {
@@ -240,6 +273,9 @@ pub fn answer_to_wire(id: u64, answer: Answer) -> wire::CoordinatorMessage {
         }
         Answer::Refused(refusal) => refused(refusal_to_wire(refusal)),
         Answer::Done => answer::Body::Done(wire::Done {}),
+        Answer::ReadChecked { mark, again } => {
+            answer::Body::ReadChecked(wire::ReadChecked { mark: Some(mark.into()), again })
+        }
         Answer::Unavailable(why) => refused(refusal::Body::Unavailable(why)),
         Answer::NotLeader(leader) => refused(refusal::Body::NotLeader(wire::NotLeader { leader })),
     };
@@ -276,6 +312,10 @@ pub fn answer_from_wire(answer: wire::Answer) -> Result<Answer, WireError> {
         answer::Body::Registered(r) => Answer::Registered(r.sequence),
         answer::Body::Status(s) => Answer::Status(status(s.status)?, s.reason),
         answer::Body::Done(_) => Answer::Done,
+        answer::Body::ReadChecked(r) => {
+            let mark = r.mark.ok_or_else(|| missing("a mark"))?.into();
+            Answer::ReadChecked { mark, again: r.again }
+        }
         answer::Body::Refusal(r) => refusal_from_wire(r)?,
     })
 }

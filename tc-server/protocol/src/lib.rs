@@ -17,7 +17,9 @@ pub use client::{CallError, Client, ClientOptions, Tasks};
 pub use ids::{BranchId, Lineage, ParseIdError, Xid};
 pub use lock_key::LockKey;
 pub use looked::{Looked, LookedColumn, LookedRow};
-pub use messages::{Check, Register, Resource, Stuck, Task, TaskId, TaskKind, TaskOutcome};
+pub use messages::{
+    Check, CheckRead, Register, Resource, Stuck, Task, TaskId, TaskKind, TaskOutcome, UndoMark,
+};
 pub use status::{Refusal, TxStatus};
 
 /// The generated wire messages.

@@ -58,6 +58,37 @@ pub struct Check {
     pub session: u64,
 }
 
+/// Asks whether a reader may have what he has read, outside the database's own notion of committed: whoever holds a key of
+/// the tables now is waited for until he is decided, and what was undone since `since` must be read again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CheckRead {
+    /// The reader's own transaction, whose locks do not count.
+    pub xid: Option<Xid>,
+    /// Where.
+    pub resource: String,
+    /// Tables that were read, as lock keys name them.
+    pub tables: Vec<String>,
+    /// Any table of the resource may have been read.
+    pub everything: bool,
+    /// What was known before the read began; None: nothing.
+    pub since: Option<UndoMark>,
+    /// How long to wait for those who are not decided; the coordinator caps it.
+    pub wait: Duration,
+    /// The database's number of the connection that waits meanwhile; 0 when it is not known.
+    pub session: u64,
+    /// The reader holds row locks, behind which an undo may have to wait: he must not wait for one.
+    pub holds_rows: bool,
+}
+
+/// How many undos a coordinator has seen the end of; of another run it says nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct UndoMark {
+    /// The coordinator's process.
+    pub run: u64,
+    /// Undos.
+    pub count: u64,
+}
+
 /// A statement waits in its database for row locks of other connections.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stuck {
@@ -87,6 +118,8 @@ pub enum Request {
     Register(Register),
     /// Are these keys free?
     Check(Check),
+    /// May a reader have what he has read?
+    CheckRead(CheckRead),
     /// A registered branch did not commit locally, and never will.
     Failed {
         /// The transaction.
@@ -168,6 +201,13 @@ pub enum Answer {
     Refused(Refusal),
     /// Noted.
     Done,
+    /// What was read is committed; or it may not be, and is to be read `again`.
+    ReadChecked {
+        /// For the next read.
+        mark: UndoMark,
+        /// Read again.
+        again: bool,
+    },
     /// Outcome unknown: ask again with the same ids.
     Unavailable(String),
     /// Ask this address instead; empty when nobody leads.

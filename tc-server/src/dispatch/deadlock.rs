@@ -24,6 +24,17 @@ pub(super) struct Graph {
     locals: BTreeMap<Connection, (Want, Arc<Turn>)>,
     /// The connections of those who are queued.
     queued: BTreeMap<Connection, Xid>,
+    /// Those who wait to be given what they have read.
+    readers: BTreeMap<Who, BTreeMap<u64, Reading>>,
+}
+
+/// A reader, and whom he waits for.
+#[derive(Debug)]
+pub(super) struct Reading {
+    pub behind: BTreeSet<Xid>,
+    /// What he is told if he is to yield; the circle is filled in.
+    pub refusal: Refusal,
+    pub turn: Arc<Turn>,
 }
 
 #[derive(Debug)]
@@ -54,6 +65,35 @@ impl Graph {
 
     pub fn local_waits_no_more(&mut self, connection: &Connection) {
         self.locals.remove(connection);
+    }
+
+    /// Somebody waits to be given what he has read.
+    pub fn reader_waits(&mut self, who: Who, id: u64, reading: Reading) {
+        self.readers.entry(who).or_default().insert(id, reading);
+    }
+
+    pub fn reader_waits_no_more(&mut self, who: &Who, id: u64) {
+        if let Some(readings) = self.readers.get_mut(who) {
+            readings.remove(&id);
+            if readings.is_empty() {
+                self.readers.remove(who);
+            }
+        }
+    }
+
+    /// True: readers of his were told to yield.
+    pub fn fail_readers(&mut self, who: &Who, circle: &[Who]) -> bool {
+        let Some(readings) = self.readers.remove(who) else { return false };
+        for Reading { refusal, turn, .. } in readings.into_values() {
+            turn.fail(match refusal {
+                Refusal::Conflict { key, holder, holder_status, .. } => {
+                    let deadlock = circle.iter().map(Who::to_string).collect();
+                    Refusal::Conflict { key, holder, holder_status, deadlock }
+                }
+                other => other,
+            });
+        }
+        true
     }
 
     /// A proxy tells of a statement; whom to look for in a circle, if it waits.
@@ -124,6 +164,8 @@ impl Waiters {
                 found.extend(in_database(connection));
             }
         }
+        let readings = graph.readers.get(who).into_iter().flat_map(BTreeMap::values);
+        found.extend(readings.flat_map(|reading| &reading.behind).map(|xid| Who::Global(*xid)));
         found.remove(who);
         found
     }
@@ -148,11 +190,12 @@ impl Waiters {
         None
     }
 
-    /// Who is to yield in a circle through `who`, and the circle from him on: a local transaction before a global one, of
+    /// Who is to yield in a circle through `who`, and the circle from him on: a reader, a local transaction before a global one, of
     /// those the youngest. Those who wait in a database only cannot be told from here; the database finds circles of these.
     pub(super) fn yielding(&self, who: &Who, held: Held<'_>) -> Option<(Who, Vec<Who>)> {
         let mut circle = self.circle(who, held)?;
         let rank = |who: &Who| match who {
+            _ if self.graph.readers.contains_key(who) => Some((2, None)),
             Who::Local(connection) => self.graph.locals.contains_key(connection).then_some((1, None)),
             Who::Global(xid) => self.by_xid.contains_key(xid).then_some((0, Some(*xid))),
         };

@@ -4,6 +4,7 @@ use super::checks::Checks;
 use super::jobs::{Jobs, Phase, wanted};
 use super::looks::Looks;
 use super::proxies::{Home, Proxies, Session, SessionId};
+use super::reads::Readers;
 use super::turn::{Table, Want};
 use super::waiters::Waiters;
 use super::{Leader, jobs};
@@ -18,6 +19,7 @@ pub(super) struct Memory {
     pub proxies: Proxies,
     pub waiters: Waiters,
     pub checks: Checks,
+    pub readers: Readers,
     pub jobs: Jobs,
     pub looks: Looks,
     /// Transactions somebody wants to commit now, and how many do.
@@ -135,6 +137,7 @@ impl Memory {
         if let Some(watchers) = self.watchers.get(&xid) {
             watchers.send_replace(());
         }
+        self.readers.tell(xid);
     }
 
     pub fn watch(&mut self, xid: Xid) -> watch::Receiver<()> {
@@ -153,7 +156,8 @@ impl Leader {
     /// Counts, for metrics.
     pub fn seen(&self) -> Seen {
         let memory = self.memory();
-        let (waiters, proxies) = (memory.waiters.len() + memory.checks.len(), memory.proxies.sessions.len());
+        let waiters = memory.waiters.len() + memory.checks.len() + memory.readers.len();
+        let proxies = memory.proxies.sessions.len();
         Seen { waiters, proxies, tasks: memory.jobs.table.len() }
     }
 

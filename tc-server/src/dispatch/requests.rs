@@ -14,7 +14,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 /// The longest anybody waits for a lock.
-const MAX_LOCK_WAIT: Duration = Duration::from_secs(3);
+pub(super) const MAX_LOCK_WAIT: Duration = Duration::from_secs(3);
 /// The longest anybody waits for a rollback to finish.
 const MAX_ROLLBACK_WAIT: Duration = Duration::from_secs(60);
 /// Keys in one branch.
@@ -109,6 +109,7 @@ impl Leader {
                 answer
             }
             Request::Check(check) => self.check(check).await,
+            Request::CheckRead(check) => self.check_read(check).await,
             Request::Failed { xid, branch } => self.propose(Entry::Failed { xid, branch }).await,
             Request::Commit { xid } => self.commit(xid).await,
             Request::Rollback { xid, reason, wait } => self.rollback(xid, reason, wait).await,

@@ -198,6 +198,9 @@ impl Waiters {
     /// As long as somebody waits in a circle with `who`, one of them yields.
     pub fn break_circles_of(&mut self, who: &Who, held: Held<'_>) {
         while let Some((victim, circle)) = self.yielding(who, held) {
+            if self.graph.fail_readers(&victim, &circle) {
+                continue;
+            }
             match victim {
                 Who::Global(xid) => self.yield_all_of(xid, &circle, held),
                 Who::Local(connection) => self.graph.fail_local(&connection, &circle, held),

@@ -101,7 +101,10 @@ impl RaftStateMachine<TypeConfig> for Machine {
         let image = Image::decode(&bytes).map_err(failed)?;
         snapshot::store(&self.directory, &bytes).map_err(failed)?;
         (self.applied, self.membership) = (meta.last_log_id, meta.last_membership.clone());
-        *self.state.write().unwrap_or_else(PoisonError::into_inner) = image.state;
+        let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
+        let mut next = image.state;
+        next.succeed(&state);
+        *state = next;
         Ok(())
     }
 

@@ -168,6 +168,12 @@ impl Keys {
         self.0.binary_search(key).is_ok()
     }
 
+    /// The first of a table.
+    pub fn first_of(&self, table: &str) -> Option<&Key> {
+        let at = self.0.partition_point(|key| key.table() < table);
+        self.0.get(at).filter(|key| key.table() == table)
+    }
+
     pub(super) fn each_mut(&mut self) -> impl Iterator<Item = &mut Key> {
         self.0.iter_mut()
     }

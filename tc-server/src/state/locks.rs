@@ -1,5 +1,6 @@
 //! Global locks: a key of a resource is held by one transaction alone, or shared by several. Who waits is not replicated.
 
+use super::Undone;
 use super::key::{Identity, Key, Keys, Space};
 use atone_protocol::{LockKey, Xid};
 use serde::{Deserialize, Serialize};
@@ -74,9 +75,23 @@ pub struct Locks {
     resources: BTreeMap<String, BTreeMap<Key, Hold>>,
     /// Each table and index of which a key was ever held.
     spaces: BTreeSet<Arc<Space>>,
+    undone: Undone,
 }
 
 impl Locks {
+    pub(super) fn undone(&self) -> &Undone {
+        &self.undone
+    }
+
+    pub(super) fn set_undone(&mut self, undone: Undone) {
+        self.undone = undone;
+    }
+
+    /// One who is rolled back has undone what he did to these.
+    pub(super) fn note_undone(&mut self, resource: &str, keys: &Keys) {
+        self.undone.note(resource, keys.iter().map(Key::table));
+    }
+
     /// Who holds a key.
     pub fn hold(&self, resource: &str, key: &LockKey) -> Option<&Hold> {
         self.resources.get(resource)?.get(key as &dyn Identity)

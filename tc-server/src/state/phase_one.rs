@@ -128,6 +128,9 @@ pub(super) fn release(
     let resource = gone.resource.clone();
     let (keys, shared) = (std::mem::take(&mut gone.keys), std::mem::take(&mut gone.shared));
     let others: Vec<&Branch> = tx.branches.values().filter(|other| other.resource == resource).collect();
+    if matches!(tx.decision, Some(Decision::Rollback(_))) {
+        locks.note_undone(&resource, &keys);
+    }
     let mut freed = Vec::new();
     for key in keys {
         let moved = if others.iter().any(|other| other.keys.has(&key)) {

@@ -26,6 +26,10 @@ fn resource() -> impl Strategy<Value = Resource> {
     })
 }
 
+fn mark() -> impl Strategy<Value = UndoMark> {
+    any::<(u64, u64)>().prop_map(|(run, count)| UndoMark { run, count })
+}
+
 fn said() -> impl Strategy<Value = FromProxy> {
     let time = || any::<u64>().prop_map(Duration::from_millis);
     let outcome = prop_oneof![
@@ -64,6 +68,27 @@ fn said() -> impl Strategy<Value = FromProxy> {
             .prop_map(|(ids, resource, keys, shared, tables, everything, wait, session)| {
                 let xid = ids.map(|(xid, _)| xid);
                 Request::Check(Check { xid, resource, keys, shared, tables, everything, wait, session })
+            }),
+        (
+            prop::option::of(ids()),
+            ".*",
+            prop::collection::vec(".*", 0..3),
+            any::<(bool, bool, u64)>(),
+            prop::option::of(mark()),
+            time()
+        )
+            .prop_map(|(ids, resource, tables, (everything, holds_rows, session), since, wait)| {
+                let xid = ids.map(|(xid, _)| xid);
+                Request::CheckRead(CheckRead {
+                    xid,
+                    resource,
+                    tables,
+                    everything,
+                    since,
+                    wait,
+                    session,
+                    holds_rows,
+                })
             }),
         ids().prop_map(|(xid, branch)| Request::Failed { xid, branch }),
         ids().prop_map(|(xid, _)| Request::Commit { xid }),
