@@ -6,6 +6,7 @@ use crate::{
     bindings::Bindings,
     config::{Config, Dialect},
     http,
+    isolation::Marks,
     metrics::Metrics,
     net::{password_key::PasswordKey, tls},
     phase_two::Runner,
@@ -50,6 +51,8 @@ pub struct Resource {
     pub guards: bool,
     /// How long a COMMIT queues for global locks.
     pub lock_wait: Duration,
+    /// Known before reads that must be committed.
+    pub marks: Marks,
     /// What runs inside global transactions.
     pub running: Arc<Statements>,
 }
@@ -111,6 +114,7 @@ pub async fn run(config: Config) -> Result<(), String> {
             max_rows: config.max_rows,
             guards: database.guards(),
             lock_wait: Duration::from_millis(config.lock_wait_timeout_ms),
+            marks: Marks::default(),
             running: Arc::new(Statements::new(backend.name(), client.clone())),
         });
         let waits = resource.running.clone().watch(backend.clone());

@@ -8,6 +8,7 @@ mod branch;
 mod config;
 mod http;
 mod ids;
+mod isolation;
 mod lock_wait;
 mod membership;
 mod metrics;

@@ -46,6 +46,10 @@ pub(super) enum Question {
     Counts,
     /// Nothing, if nothing was changed since the baseline; an error that names a table otherwise.
     Proof,
+    /// How the session wants to read, before a read.
+    Reading,
+    /// What a read has touched, behind it.
+    Touched,
 }
 
 impl Question {
@@ -70,6 +74,8 @@ impl Question {
                 " AND pg_catalog.strpos(pg_catalog.current_setting('atone.counts'), ',' || oid || ':' || rows || ',') = 0)\
                  ::pg_catalog.int4"
             ),
+            Self::Reading => super::checked::READING,
+            Self::Touched => super::checked::TOUCHED,
         }
     }
 }

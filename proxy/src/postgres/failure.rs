@@ -153,6 +153,28 @@ impl Failure {
         }
     }
 
+    /// A read that must be of decided data only met what is not decided, or nobody could be asked.
+    pub fn read(xid: Option<Xid>, error: &CallError) -> Self {
+        match error {
+            CallError::Unavailable(why) => Self::new(
+                UNREACHABLE,
+                format!("whether what was read is committed could not be asked: {why}"),
+            ),
+            CallError::Refused(refusal @ Refusal::Conflict { deadlock, holder_status, .. }) => {
+                let tail =
+                    "and what was read may be undone (atone.isolation = 'read_committed'); try it again";
+                if !deadlock.is_empty() {
+                    Self::new(DEADLOCK, format!("{refusal}, {tail}"))
+                } else if matches!(holder_status, TxStatus::RollingBack | TxStatus::Blocked) {
+                    Self::new(AGAIN, format!("{refusal}, {tail}"))
+                } else {
+                    Self::new(LOCKED, format!("lock wait timeout: {refusal}, {tail}"))
+                }
+            }
+            CallError::Refused(refusal) => Self::refused(xid.unwrap_or(Xid::from_u128(0)), refusal),
+        }
+    }
+
     fn refused(xid: Xid, refusal: &Refusal) -> Self {
         let text = format!("global transaction {xid}: {refusal}");
         match refusal {

@@ -5,6 +5,7 @@
 //! counters prove to be one, is protected, or is refused.
 
 mod cancel;
+mod checked;
 mod connect;
 mod control;
 mod copy;
@@ -14,11 +15,14 @@ mod defining;
 mod failure;
 mod first_words;
 mod guard;
+mod held;
 mod local;
 mod locking;
 mod moves;
+mod own_columns;
 mod pipeline;
 mod query;
+mod reading_words;
 mod search;
 mod statements;
 mod sync;
@@ -137,6 +141,8 @@ pub struct Session {
     number: u64,
     /// How long it queues for global locks, if it says so.
     lock_wait: Option<Duration>,
+    /// How it wants to read.
+    reads: checked::Reads,
     /// The local transaction was ended behind the client's back: what its next statement is told.
     ended: Option<Failure>,
     /// The same of one within a pipeline, which no statement can end.
@@ -148,7 +154,7 @@ impl Session {
     pub fn new(resource: Arc<Resource>, cancels: &Arc<Cancels>, connected: Connected) -> Self {
         let Connected { client, database, startup, parameters, key, status } = connected;
         let membership = Membership::new(resource.coordinator.clone(), resource.bindings.clone());
-        let fit = fit(&resource, &startup);
+        let (fit, reads) = (fit(&resource, &startup), checked::Reads::new(&startup));
         let mut session = Self {
             guards: resource.guards && fit.is_ok(),
             targets: Targets::default(),
@@ -185,6 +191,7 @@ impl Session {
             counters: Counters::default(),
             counting: false,
             names: 0,
+            reads,
             ended: None,
             due: None,
         };
@@ -257,7 +264,7 @@ impl Session {
                 return Ok(false);
             }
             let arrived = &self.client.arrived()[self.free.0..];
-            if self.membership.binding.is_some() {
+            if self.membership.binding.is_some() || self.reads.watched {
                 return Ok(!arrived.is_empty());
             }
             let Some(head) = header(arrived) else { return Ok(false) };

@@ -1,11 +1,16 @@
 //! Messages on their way to the server, each with what becomes of its answer: replies of ours and replies for the client
 //! come back through one queue, so that neither can overtake the other.
 
+use super::{
+    held::Held,
+    own_columns::{capture, describe},
+};
 use crate::{
+    isolation,
     net::Packets,
     wire::postgres::{
         Bind, Fault, build,
-        message::{HEADER, LIMIT, Message, parameter, row, rows_of},
+        message::{LIMIT, Message, parameter, row, rows_of},
     },
 };
 use std::{
@@ -65,6 +70,12 @@ pub enum Fate {
     Withhold,
     /// Its rows are kept.
     Keep,
+    /// The same; its first value says whether the next one is held back or passed.
+    Gate,
+    /// What the client gets if it turns out to be committed.
+    Hold,
+    /// Its rows are kept beside what is held back.
+    Behind,
     /// The rows of a write with our columns: ours are kept, the client gets its own.
     Capture {
         /// Which write.
@@ -134,6 +145,8 @@ pub struct Ran {
     pub doubtful: bool,
     /// The error is the answer to the client's COMMIT.
     pub refused: bool,
+    /// What is held back.
+    pub held: Held,
 }
 
 /// Messages not sent yet, and the answers that are awaited.
@@ -165,6 +178,17 @@ impl Pipeline {
     pub fn give(&mut self, frame: &[u8], ask: Ask, fate: Fate) {
         self.out.extend(frame);
         self.awaited.push_back((ask, fate));
+    }
+
+    /// The answer to the Execute that was gathered last is held back. False: there is none, or nobody would get it.
+    pub fn hold_last(&mut self) -> bool {
+        match self.awaited.back_mut() {
+            Some((Ask::Execute, fate @ Fate::Pass)) => {
+                *fate = Fate::Hold;
+                true
+            }
+            _ => false,
+        }
     }
 
     /// Parse.
@@ -264,13 +288,18 @@ impl Pipeline {
                     self.awaited.pop_front();
                 }
             }
-            let Some((ask, fate)) = self.awaited.front().cloned().or(Some((ask, fate))) else { break };
+            let Some((ask, mut fate)) = self.awaited.front().cloned().or(Some((ask, fate))) else { break };
+            if fate == Fate::Hold && ran.held.passed {
+                fate = Fate::Pass;
+            }
             match (message.tag, ask) {
                 // At any moment.
                 (b'N', _) => {
                     // A WARNING; its words are the server's language's.
                     ran.doubtful |= Fault::read(message.body()).routine == "SyncRepWaitForLSN";
-                    if fate == Fate::Pass || ask == Ask::Sync {
+                    if fate == Fate::Hold {
+                        ran.held.extend(&message.frame);
+                    } else if fate == Fate::Pass || ask == Ask::Sync {
                         answer.extend(&message.frame);
                     }
                 }
@@ -282,7 +311,8 @@ impl Pipeline {
                 }
                 (b'E', _) => {
                     // At the Sync a deferred constraint of the client speaks.
-                    let own = ask == Ask::Sync || !matches!(fate, Fate::Drop | Fate::Keep);
+                    let own = ask == Ask::Sync
+                        || !matches!(fate, Fate::Drop | Fate::Keep | Fate::Gate | Fate::Behind);
                     if own {
                         answer.extend(&message.frame);
                     }
@@ -310,7 +340,11 @@ impl Pipeline {
                     | Fate::Commits
                     | Fate::DropNoData
                     | Fate::Withhold => {}
-                    Fate::Keep => rows.push(owned(&message)?),
+                    Fate::Keep | Fate::Gate | Fate::Behind => rows.push(owned(&message)?),
+                    Fate::Hold => {
+                        ran.held.extend(&std::mem::take(&mut withheld));
+                        ran.held.extend(&message.frame);
+                    }
                     Fate::Capture { write, most, reads } => {
                         let before = ran.rest.get(write).map_or(0, |rest| rest.given);
                         let full = *most > 0 && before >= *most;
@@ -344,6 +378,7 @@ impl Pipeline {
                     copying = true;
                 }
                 // COPY TO: a description, the rows, their end.
+                (b'H' | b'd' | b'c', Ask::Execute) if fate == Fate::Hold => ran.held.extend(&message.frame),
                 (b'H' | b'd' | b'c', Ask::Execute) => answer.extend(&message.frame),
                 (tag, ask) if ends(tag, ask) => {
                     self.awaited.pop_front();
@@ -377,6 +412,18 @@ impl Pipeline {
                         }
                         (b'T', Fate::Withhold) => withheld.extend(&message.frame),
                         (b'C' | b'I' | b's', Fate::Keep) => ran.kept.push(std::mem::take(&mut rows)),
+                        (b'C' | b'I' | b's', Fate::Gate) => {
+                            let says = rows.first().and_then(|row| row.first()?.as_deref());
+                            let says = says.and_then(|says| std::str::from_utf8(says).ok());
+                            ran.held.passed = isolation::read("", says) == Ok(false);
+                            ran.held.told.push(std::mem::take(&mut rows));
+                        }
+                        (b'C' | b'I' | b's', Fate::Behind) => ran.held.told.push(std::mem::take(&mut rows)),
+                        (b'C' | b'I' | b's', Fate::Hold) => {
+                            ran.held.extend(&std::mem::take(&mut withheld));
+                            ran.held.complete = Some(ran.held.frames.len());
+                            ran.held.extend(&message.frame);
+                        }
                         (b'Z', _) => {
                             ran.ready = message.body().first().copied();
                             if fate == Fate::Pass {
@@ -392,7 +439,8 @@ impl Pipeline {
                         }
                         _ => {}
                     }
-                    let ours = matches!(fate, Fate::Drop | Fate::Keep | Fate::Commits);
+                    let ours =
+                        matches!(fate, Fate::Drop | Fate::Keep | Fate::Gate | Fate::Behind | Fate::Commits);
                     if message.tag == b'C' && !ours {
                         ran.tags.push(tag);
                     }
@@ -429,69 +477,4 @@ fn invalid(what: &'static str) -> io::Error {
 fn owned(message: &Message) -> io::Result<Vec<Option<Vec<u8>>>> {
     let values = row(message.body()).ok_or_else(|| invalid("a malformed row"))?;
     Ok(values.into_iter().map(|v| v.map(<[u8]>::to_vec)).collect())
-}
-
-/// So many columns of each table are ours; they stand last.
-pub const OURS: usize = 4;
-
-/// The rows that a row of a write, or of a read that locks rows of so many tables, tells of.
-fn capture(message: &Message, write: usize, reads: usize, answer: &mut Vec<u8>) -> io::Result<Vec<Seen>> {
-    let malformed = || invalid("a malformed row of a write");
-    let values = row(message.body()).ok_or_else(malformed)?;
-    let at = values.len().checked_sub(OURS * reads.max(1)).ok_or_else(malformed)?;
-    let mut seen = Vec::new();
-    for ours in values[at..].chunks(OURS) {
-        let text = |n: usize| ours[n].and_then(|v| std::str::from_utf8(v).ok());
-        let oid = |n: usize| text(n).and_then(|t| t.parse::<u32>().ok());
-        if reads > 0 && ours[1].is_none() {
-            // An outer join found no row.
-            continue;
-        }
-        let (Some(meant), Some(found), Some(row)) = (oid(0), oid(1), text(2).and_then(unhex)) else {
-            return Err(malformed());
-        };
-        let old = match (ours[3], text(3)) {
-            (None, _) => Some(None),
-            (Some(_), Some("")) => None,
-            (Some(_), hex) => Some(Some(hex.and_then(unhex).ok_or_else(malformed)?)),
-        };
-        seen.push(Seen { write, meant, found, row, old });
-    }
-    if at > 0 || reads > 0 {
-        build::data_row(answer, &values[..at]);
-    }
-    Ok(seen)
-}
-
-/// The description of the client's own columns; it awaits NoData in place of none.
-fn describe(message: &Message, reads: usize, answer: &mut Vec<u8>) -> io::Result<()> {
-    let body = message.body();
-    let malformed = || invalid("a malformed description of rows");
-    let count = body.get(..2).map(|c| usize::from(u16::from_be_bytes([c[0], c[1]]))).ok_or_else(malformed)?;
-    let own = count.checked_sub(OURS * reads.max(1)).ok_or_else(malformed)?;
-    if own == 0 && reads == 0 {
-        return Ok(());
-    }
-    let mut end = 2;
-    for _ in 0..own {
-        let name = body[end..].iter().position(|b| *b == 0).ok_or_else(malformed)?;
-        end += name + 1 + 18;
-        if end > body.len() {
-            return Err(malformed());
-        }
-    }
-    let mut frame = vec![b'T'];
-    frame.extend((end as u32 + 4).to_be_bytes());
-    frame.extend((own as u16).to_be_bytes());
-    frame.extend(&body[2..end]);
-    debug_assert!(frame.len() > HEADER);
-    answer.extend(frame);
-    Ok(())
-}
-
-/// Bytes from their hexadecimal digits.
-pub fn unhex(text: &str) -> Option<Vec<u8>> {
-    let digit = |b: u8| (b as char).to_digit(16);
-    let pairs = text.as_bytes().chunks(2);
-    pairs.map(|p| Some((digit(p[0])? << 4 | digit(*p.get(1)?)?) as u8)).collect()
 }

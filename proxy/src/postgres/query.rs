@@ -27,7 +27,11 @@ impl Session {
         }
         let body = message.body();
         let Ok(text) = std::str::from_utf8(body.strip_suffix(&[0]).unwrap_or(body)) else {
-            if self.guarding() {
+            if self.wants_committed().await? {
+                self.refuse(&super::checked::uncheckable("a statement that is not UTF-8")).await?;
+                return self.on_sync().await;
+            }
+            if self.guarding() || self.membership.binding.is_none() {
                 return self.relay(message).await;
             }
             let what = Unsupported("a statement that is not UTF-8".into());
@@ -38,7 +42,12 @@ impl Session {
         let unsure = self.statements.unsure;
         let parts = match parts(text.as_bytes(), unsure) {
             Ok(parts) => parts,
-            Err(_) if self.guarding() => return self.relay(message).await,
+            Err(_)
+                if (self.guarding() || self.membership.binding.is_none())
+                    && !self.wants_committed().await? =>
+            {
+                return self.relay(message).await;
+            }
             Err(what) => {
                 // What the server does not understand either it says itself.
                 self.pipeline.close(b'S', QUERY);
@@ -66,6 +75,15 @@ impl Session {
             true => !self.guard_concerns(&statements),
             false => self.membership.binding.is_none(),
         };
+        let checked = statements.iter().any(|p| self.is_checked(p));
+        if checked && statements.len() > 1 && !self.captures() && self.wants_committed().await? {
+            self.refuse(&super::checked::uncheckable(
+                "a text of several statements (local_writes = \"pass\")",
+            ))
+            .await?;
+            return self.on_sync().await;
+        }
+        let relayed = relayed && (!checked || statements.len() > 1 && !self.captures());
         if relayed && !statements.iter().any(|p| ours(p) || misnamed(p)) {
             return self.relay(message).await;
         }
@@ -148,6 +166,9 @@ impl Session {
         if self.skipping {
             return Ok(());
         }
+        if self.is_checked(prepared) {
+            return self.checked_simple(prepared, &none).await;
+        }
         let refused =
             matches!(prepared.class(), Class::Unsupported(_) | Class::Locking(None)) && !self.guarding();
         // What the server does not understand either it says itself.
@@ -191,7 +212,7 @@ impl Session {
 }
 
 /// Does the server run it to its end before it describes its rows? All but plain reads: errors come without a description.
-fn runs_first(prepared: &Prepared) -> bool {
+pub(super) fn runs_first(prepared: &Prepared) -> bool {
     let text = prepared.text.as_bytes();
     let word = crate::wire::scan::first_word(text);
     let is = |words: &[&[u8]]| words.iter().any(|w| word.eq_ignore_ascii_case(w));

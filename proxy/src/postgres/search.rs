@@ -144,7 +144,7 @@ async fn rows(
     let changed = || SettleError::Changed(entry.name.clone());
     let layout = entry.layout.as_ref().ok_or_else(changed)?;
     let record = |values: &Vec<Option<Vec<u8>>>| {
-        super::pipeline::unhex(std::str::from_utf8(values.first()?.as_deref()?).ok()?)
+        super::own_columns::unhex(std::str::from_utf8(values.first()?.as_deref()?).ok()?)
     };
     let records: Option<Vec<Vec<u8>>> = answer.iter().map(record).collect();
     let records = records.ok_or_else(changed)?;

@@ -5,6 +5,7 @@ use crate::wire::{
     postgres::{Bind, Parse},
     scan::{first_word, mentions_atone},
 };
+use atone_protocol::UndoMark;
 use atone_undo_log::postgres::{Class, classify, classify_either_way, prepared_names, prepares_read};
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -48,6 +49,10 @@ pub(super) struct Portal {
     pub bind: Bind,
     /// It has been run to its end; what of the answer the client has not asked for yet.
     pub done: Option<VecDeque<Vec<u8>>>,
+    /// Known before it was bound, which is when the server looks.
+    pub since: Option<UndoMark>,
+    /// Some of its rows were asked for.
+    pub begun: bool,
 }
 
 /// A session's statements and portals.
@@ -203,10 +208,11 @@ impl Statements {
     }
 
     /// A portal is made.
-    pub fn bind(&mut self, bind: Bind) {
+    pub fn bind(&mut self, bind: Bind, since: Option<UndoMark>) {
         match self.statement(&bind.statement) {
             Some(prepared) => {
-                self.portals.insert(bind.portal.clone(), Portal { prepared, bind, done: None });
+                self.portals
+                    .insert(bind.portal.clone(), Portal { prepared, bind, done: None, since, begun: false });
             }
             None => {
                 self.portals.remove(&bind.portal);

@@ -126,12 +126,15 @@ impl Session {
             self.counters.forget_statement();
             self.statements.forget_own();
         }
+        if self.attend_to_isolation(&message).await? {
+            return Ok(());
+        }
         self.queried &= !matches!(message.tag, b'P' | b'B' | b'D' | b'E' | b'Q' | b'F');
         match message.tag {
             b'P' => self.on_parse(&message).await,
             b'B' => {
                 let Some(bind) = Bind::read(message.body()) else { return self.malformed().await };
-                self.statements.bind(bind);
+                self.statements.bind(bind, self.resource.marks.known());
                 self.pipeline.pass(&message.frame, Ask::Bind);
                 Ok(())
             }
@@ -174,6 +177,10 @@ impl Session {
             // Rows of a COPY that failed: the server ignores them too.
             b'd' | b'c' | b'f' => Ok(()),
             // In a pipeline behind a write it would end the local transaction.
+            b'F' if self.wants_committed().await? => {
+                self.refuse(&super::checked::uncheckable("a function called by itself")).await?;
+                self.on_sync().await
+            }
             b'F' if self.guarding() && (self.block || !self.guard_is_up()) => self.relay(&message).await,
             tag => {
                 let what = Unsupported(format!("message '{}' of the protocol", tag.escape_ascii()));
@@ -224,6 +231,9 @@ impl Session {
                 self.begin_counting();
                 self.counters.rely();
             }
+            if self.reads.watched && !self.failed() {
+                return self.checked_cursor(&message.frame).await;
+            }
             self.pipeline.pass(&message.frame, Ask::Execute);
             return Ok(());
         };
@@ -231,6 +241,9 @@ impl Session {
             return self.execute_control(&prepared, &bind).await;
         }
         self.unsynced = true;
+        if self.is_checked(&prepared) {
+            return self.checked_portal(portal, &prepared, &bind, &message.frame).await;
+        }
         if !self.captures() {
             self.pipeline.pass(&message.frame, Ask::Execute);
             return Ok(());

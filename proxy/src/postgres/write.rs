@@ -115,7 +115,7 @@ impl Session {
         let mut results = bind.results.clone();
         if results.len() > 1 {
             // One format per column of the client's; ours are text in any format.
-            results.extend(vec![0; super::pipeline::OURS * reads.max(1)]);
+            results.extend(vec![0; super::own_columns::OURS * reads.max(1)]);
         }
         self.pipeline.most = self.guarding().then_some(self.resource.max_rows);
         // A statement that the client keeps is kept by us too.

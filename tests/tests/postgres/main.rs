@@ -14,6 +14,7 @@ mod counted;
 mod deadlock;
 mod dirty;
 mod honest;
+mod isolation;
 mod keys;
 mod keys_of_extensions;
 mod local;

@@ -24,7 +24,7 @@ impl Words<'_> {
                 .find(|at| self.name(*at).is_some_and(|n| n == "atone") && self.is_punct(at + 1, b'.'))
         {
             // The server keeps it, and is asked for it when it matters.
-            let kept = self.name(at + 2).is_some_and(|name| name == "lock_wait");
+            let kept = self.name(at + 2).is_some_and(|name| name == "lock_wait" || name == "isolation");
             return (!kept).then(|| self.set(at));
         }
         let at = (0..self.tokens.len()).find(|at| named(*at).is_some() && self.is_punct(at + 1, b'('))?;
@@ -35,7 +35,9 @@ impl Words<'_> {
     fn set(&self, at: usize) -> Result<Control, Unsupported> {
         let wrong = || Unsupported::new("SET atone.xid with anything but one literal, '' or DEFAULT");
         if self.name(at + 2).as_deref() != Some("xid") {
-            return Err(Unsupported::new("a setting of atone other than atone.xid and atone.lock_wait"));
+            return Err(Unsupported::new(
+                "a setting of atone other than atone.xid, atone.lock_wait and atone.isolation",
+            ));
         }
         if self.is(1, "LOCAL") {
             return Err(Unsupported::new("SET LOCAL atone.xid (use SET, and leave with SET atone.xid = '')"));
