@@ -26,7 +26,26 @@ pub struct Packets {
     /// So many bytes must arrive before anything can be done.
     pub(super) wanted: usize,
     /// What is written is kept in the last of these instead, if there is one.
-    held: Vec<Vec<u8>>,
+    held: Vec<Held>,
+}
+
+/// What is held back.
+struct Held {
+    bytes: Vec<u8>,
+    limit: usize,
+    /// It was not more than the limit.
+    whole: bool,
+}
+
+impl Held {
+    fn add(&mut self, bytes: &[u8]) {
+        self.whole &= self.bytes.len() + bytes.len() <= self.limit;
+        if self.whole {
+            self.bytes.extend_from_slice(bytes);
+        } else {
+            self.bytes = Vec::new();
+        }
+    }
 }
 
 /// A whole payload.
@@ -161,7 +180,7 @@ impl Packets {
     /// Writes bytes that are frames already.
     pub async fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         if let Some(held) = self.held.last_mut() {
-            held.extend_from_slice(bytes);
+            held.add(bytes);
             return Ok(());
         }
         self.stream.write_all(bytes).await?;
@@ -170,12 +189,22 @@ impl Packets {
 
     /// From here on what is written is held back, also within what is.
     pub fn hold(&mut self) {
-        self.held.push(Vec::new());
+        self.hold_up_to(usize::MAX);
+    }
+
+    /// The same, up to so many bytes.
+    pub fn hold_up_to(&mut self, limit: usize) {
+        self.held.push(Held { bytes: Vec::new(), limit, whole: true });
     }
 
     /// Gives back what was held since the last [`Self::hold`].
     pub fn release(&mut self) -> Vec<u8> {
-        self.held.pop().unwrap_or_default()
+        self.held.pop().map_or_else(Vec::new, |held| held.bytes)
+    }
+
+    /// The same; None if it was more than the limit.
+    pub fn release_whole(&mut self) -> Option<Vec<u8>> {
+        self.held.pop().filter(|held| held.whole).map(|held| held.bytes)
     }
 
     /// Moves what has arrived here on to the other side.

@@ -80,8 +80,13 @@ impl Session {
         if let Some(why) = self.dead.clone() {
             return self.statement_when_dead(class, command, &why).await;
         }
-        if scan::mentions_atone(&text) && scan::names_schema(&text) {
-            return self.fail(&Failure::private()).await;
+        if scan::mentions_atone(&text) {
+            if let Err(failure) = self.hear_of_isolation(&text) {
+                return self.fail(&failure).await;
+            }
+            if scan::names_schema(&text) {
+                return self.fail(&Failure::private()).await;
+            }
         }
         if matches!(execution, Execution::Text)
             && may_be_several(&text)

@@ -200,6 +200,62 @@ impl Failure {
         }
     }
 
+    /// A read that must be of decided data only met what is not decided, or nobody could be asked.
+    pub fn read(xid: Option<Xid>, error: &CallError) -> Self {
+        match error {
+            CallError::Unavailable(why) => {
+                let text = format!("whether what was read is committed could not be asked: {why}");
+                Self::new(1105, "HY000", text)
+            }
+            CallError::Refused(refusal @ Refusal::Conflict { deadlock, holder_status, .. }) => {
+                let hopeless = !deadlock.is_empty()
+                    || matches!(holder_status, TxStatus::RollingBack | TxStatus::Blocked);
+                let tail = "and what was read may be undone (@atone_isolation = 'read_committed'); try the local \
+                    transaction again";
+                if hopeless {
+                    Self::new(1213, "40001", format!("{refusal}, {tail}"))
+                } else {
+                    Self::new(1205, "HY000", format!("lock wait timeout: {refusal}, {tail}"))
+                }
+            }
+            CallError::Refused(refusal) => Self::refused(xid.unwrap_or(Xid::from_u128(0)), refusal),
+        }
+    }
+
+    /// What was read is gone, and cannot be read again.
+    pub fn undone(alone: bool) -> Self {
+        let why = if alone { "too often" } else { "and cannot be read again within this local transaction" };
+        let text = format!(
+            "what was read was undone meanwhile by the rollback of a global transaction, {why} (@atone_isolation = \
+             'read_committed'); try the local transaction again"
+        );
+        Self::new(1213, "40001", text)
+    }
+
+    /// A result is larger than what is held back.
+    pub fn too_much_held() -> Self {
+        let text = format!(
+            "the result is over {} MiB, more than is held back until it is known to be committed. Read it in parts, or with \
+             SET @atone_isolation = 'read_uncommitted'",
+            crate::isolation::HOLD_LIMIT >> 20
+        );
+        Self::new(1105, "HY000", text)
+    }
+
+    /// What cannot be checked is refused.
+    pub fn uncheckable(what: &str) -> Self {
+        let text = format!(
+            "{what} cannot be checked under @atone_isolation = 'read_committed'; nothing was done. Use SET @atone_isolation \
+             = 'read_uncommitted'"
+        );
+        Self::new(1235, "42000", text)
+    }
+
+    /// A setting of ours has no such value.
+    pub fn wrong_value(why: &str) -> Self {
+        Self::new(1231, "42000", why)
+    }
+
     fn refused(xid: Xid, refusal: &Refusal) -> Self {
         let text = format!("global transaction {xid}: {refusal}");
         match refusal {

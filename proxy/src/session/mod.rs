@@ -5,6 +5,7 @@
 
 mod ask;
 mod bound;
+mod checked;
 mod connect;
 mod control;
 mod echo;
@@ -123,6 +124,8 @@ pub struct Session {
     doubt: Option<u16>,
     /// What was prepared in text, as far as it can be read, by its name.
     prepared_in_text: BTreeMap<String, Bytes>,
+    /// How it wants to read.
+    reads: checked::Reads,
     /// The client is told how its local transactions fare: what we ask in one would show.
     tracked: bool,
 }
@@ -177,6 +180,7 @@ impl Session {
             last_relayed: false,
             doubt: None,
             prepared_in_text: BTreeMap::new(),
+            reads: checked::Reads::default(),
             tracked: false,
         }
     }
@@ -204,7 +208,7 @@ impl Session {
     async fn next(&mut self, stop: &CancellationToken) -> Result<(), End> {
         self.wait_for_command(stop).await?;
         let Some((length, _)) = packet::header(self.client.arrived()) else { return Ok(()) };
-        if length >= WHOLE_COMMAND && self.membership.binding.is_none() {
+        if length >= WHOLE_COMMAND && self.membership.binding.is_none() && !self.reads.watched {
             match self.look_at_large(length).await? {
                 Large::Passed => return self.relay_large(length).await,
                 Large::Guarded => return self.guard_large(length).await,
@@ -282,17 +286,28 @@ impl Session {
             },
             None => command,
         };
-        if let Some(xid) = self.membership.xid() {
-            let resource = self.resource.clone();
-            let _running = resource.running.begin(self.number, xid);
-            self.dispatch_bound(command).await?;
-        } else {
-            self.dispatch_free(command).await?;
+        match self.reads.watched {
+            true => self.dispatch_watched(command).await?,
+            false => self.dispatch_plain(command).await?,
         }
         if let Some(found) = self.backside.found {
             self.echo.get_or_insert_default().found = Some(found);
         }
         Ok(())
+    }
+
+    async fn dispatch_plain(&mut self, command: Command) -> Result<(), End> {
+        let done = if let Some(xid) = self.membership.xid() {
+            let resource = self.resource.clone();
+            let _running = resource.running.begin(self.number, xid);
+            self.dispatch_bound(command).await
+        } else {
+            self.dispatch_free(command).await
+        };
+        if std::mem::take(&mut self.reads.named) {
+            self.settings = None;
+        }
+        done
     }
 
     /// Outside a global transaction: only our own functions and our own schema are not simply relayed.
@@ -303,6 +318,9 @@ impl Session {
                 let Some(at) = self.text_at(&command) else { return self.relay(command).await.map(drop) };
                 let text = command.payload.slice(at..);
                 if scan::mentions_atone(&text) {
+                    if let Err(failure) = self.hear_of_isolation(&text) {
+                        return self.fail(&failure).await;
+                    }
                     if let Some(control) = control::read(&text) {
                         return self.control(control, &[], control::Reply::Text(&command)).await;
                     }
@@ -385,6 +403,9 @@ impl Session {
         let mut sent = command;
         let mut control = None;
         if scan::mentions_atone(&text) {
+            if let Err(failure) = self.hear_of_isolation(&text) {
+                return self.fail(&failure).await;
+            }
             control = control::read(&text);
             match &control {
                 Some(Err(what)) => return self.fail(&Failure::unsupported(what)).await,

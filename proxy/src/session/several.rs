@@ -64,15 +64,17 @@ pub(super) const SYNTAX: u16 = 1064;
 
 impl Session {
     pub(super) async fn several(&mut self, text: &Bytes, parts: Parts, command: Command) -> Result<(), End> {
-        if !self.backside.multi_statements {
+        if !self.backside.multi_statements && parts.ranges.len() > 1 {
             // The server does not take it, and says so.
             return self.relay(command).await.map(drop);
         }
+        // Without them the comment is a part of the one statement.
+        let empty = parts.empty && self.backside.multi_statements;
         let head = command.payload.slice(..command.payload.len() - text.len());
         let deprecate_eof = self.backside.capabilities & DEPRECATE_EOF != 0;
         let mut number = 1;
         for (at, part) in parts.ranges.iter().enumerate() {
-            let last = at + 1 == parts.ranges.len() && !parts.empty;
+            let last = at + 1 == parts.ranges.len() && !empty;
             let alone = self.part(&head, text.slice(part.clone())).await?;
             let mut stitch = Stitch { told: Vec::new(), number, error: None };
             if stitch.add(&alone, !last, deprecate_eof).is_none() {
@@ -92,7 +94,7 @@ impl Session {
                 return Ok(());
             }
         }
-        if parts.empty {
+        if empty {
             let kept = AUTOCOMMIT | IN_TRANS | IN_TRANS_READONLY;
             self.client.send(&packet::ok(0, 0, self.status & kept), number).await?;
         }

@@ -93,6 +93,12 @@ impl Statements {
         prepared.too_long = false;
     }
 
+    /// Was a parameter of the next execution sent ahead? The server has it for one only.
+    pub(super) fn sent_ahead(&self, payload: &[u8]) -> bool {
+        let known = params::statement_id(payload).and_then(|id| self.known.get(&id));
+        known.is_some_and(|p| p.too_long || p.long.iter().any(Option::is_some))
+    }
+
     pub(super) fn text(&self, payload: &[u8]) -> Option<Bytes> {
         self.known.get(&params::statement_id(payload)?).map(|p| p.text.clone())
     }

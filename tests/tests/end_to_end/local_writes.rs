@@ -1,7 +1,10 @@
 //! Writers outside global transactions, and rows that a global transaction has locked: they wait, or fail, as they would
 //! before a row lock, and never write over what may be undone.
 
+use crate::battery::connect;
 use crate::case::room;
+use atone_tests::mysql::raw::Abilities;
+use atone_tests::mysql::script::play;
 use atone_tests::servers::Kind;
 use atone_tests::servers::Proxy;
 use atone_tests::servers::binaries::Profile;
@@ -420,5 +423,20 @@ async fn many_writers_of_one_row_lose_nothing_and_block_no_rollback() {
             expected.to_string(),
             "{kind:?}"
         );
+    }
+}
+
+#[tokio::test]
+async fn a_comment_behind_a_semicolon_hides_no_write() {
+    for kind in Kind::ALL {
+        let room = room("local_comment", TABLES).await;
+        let _holder = holding(&room, kind, "UPDATE t SET v = 5 WHERE id = 1").await;
+        for first in ["opt 0", "opt 1"] {
+            let script = format!("{first}\nQ UPDATE t SET v = 9 WHERE id = 1; -- end");
+            let port = room.world.proxy.port(kind);
+            let log = play(&script, async || connect(&room, port, Abilities::New).await).await.unwrap();
+            let answer = log.last().unwrap();
+            assert!(answer.contains("atone: ") && answer.contains("t(1)"), "{kind:?}: {first}: {log:#?}");
+        }
     }
 }

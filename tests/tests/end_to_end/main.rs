@@ -16,6 +16,7 @@ mod deadlock;
 mod dirty;
 mod finished;
 mod inserted_keys;
+mod isolation;
 mod keys;
 mod local;
 mod local_tables;

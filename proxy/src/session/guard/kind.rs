@@ -124,7 +124,7 @@ pub(super) fn look(text: &[u8], open: bool) -> Look {
 }
 
 /// Does it define a routine, whose text may hold semicolons?
-pub(super) fn defines_routine(text: &[u8], mode: SqlMode) -> bool {
+pub(in crate::session) fn defines_routine(text: &[u8], mode: SqlMode) -> bool {
     let first = split(text, mode).unwrap_or_default().first().cloned().unwrap_or_default();
     let text = &text[first];
     let all = tokens(text, mode).unwrap_or_default();
@@ -133,7 +133,7 @@ pub(super) fn defines_routine(text: &[u8], mode: SqlMode) -> bool {
 }
 
 /// Is it one statement with nothing behind it but a semicolon?
-pub(super) fn ends_plainly(text: &[u8], mode: SqlMode) -> bool {
+pub(in crate::session) fn ends_plainly(text: &[u8], mode: SqlMode) -> bool {
     let parts = split(text, mode).unwrap_or_default();
     let [one] = parts.as_slice() else { return false };
     let end = &text[one.end..];
@@ -221,7 +221,7 @@ pub(super) fn prepares(text: &[u8], mode: SqlMode) -> Option<(String, Option<Ran
 }
 
 /// Which name EXECUTE runs.
-pub(super) fn executes(text: &[u8], mode: SqlMode) -> Option<String> {
+pub(in crate::session) fn executes(text: &[u8], mode: SqlMode) -> Option<String> {
     Some(String::from_utf8_lossy(tokens(text, mode).ok()?.get(1)?.text(text)).to_lowercase())
 }
 

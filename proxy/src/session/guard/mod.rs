@@ -6,7 +6,7 @@
 
 mod defining;
 mod end;
-mod kind;
+pub(super) mod kind;
 mod large;
 mod touched;
 mod unread;
@@ -223,7 +223,7 @@ impl Session {
     }
 
     /// Does a read call what may write?
-    async fn calls_writers(&mut self, text: &[u8]) -> Result<bool, End> {
+    pub(super) async fn calls_writers(&mut self, text: &[u8]) -> Result<bool, End> {
         let mode = self.mode_of(text).await?;
         let Some(names) = names_in(text, mode) else { return Ok(true) };
         let by_view = names.called.is_empty();
