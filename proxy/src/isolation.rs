@@ -4,11 +4,13 @@
 use atone_protocol::{CallError, CheckRead, Client, UndoMark, failpoint};
 use std::{
     sync::{Mutex, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 /// Bytes of a result that are held back until it is known to be committed; more is refused.
 pub const HOLD_LIMIT: usize = 64 << 20;
+/// A local transaction, which cannot read again, does not begin with a mark older than this.
+const FRESH: Duration = Duration::from_secs(1);
 /// How often a read is done again that met undone rows.
 pub const READS: usize = 5;
 
@@ -26,22 +28,27 @@ pub fn read(name: &str, text: Option<&str>) -> Result<bool, String> {
 
 /// The newest mark that the coordinator has told this proxy.
 #[derive(Debug, Default)]
-pub struct Marks(Mutex<Option<UndoMark>>);
+pub struct Marks(Mutex<Option<(UndoMark, Instant)>>);
 
 impl Marks {
     /// What is known now: of a read that begins after this call it can be told whether an undo came in between.
     pub fn known(&self) -> Option<UndoMark> {
+        self.told().map(|(mark, _)| mark)
+    }
+
+    fn told(&self) -> Option<(UndoMark, Instant)> {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The coordinator has told it. An older one that comes late does not matter: reads would only be done again.
     fn learn(&self, mark: UndoMark) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(mark);
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some((mark, Instant::now()));
     }
 
-    /// Asks for one, if none is known. Without an answer the read will be refused, not this.
-    pub async fn first(&self, coordinator: &Client, resource: &str) {
-        if self.known().is_none() {
+    /// Asks for one, if none is known, or none that is fresh enough for a local transaction that `begins`. Without an answer
+    /// the read will be refused, not this.
+    pub async fn prepare(&self, coordinator: &Client, resource: &str, begins: bool) {
+        if self.told().is_none_or(|(_, at)| begins && at.elapsed() > FRESH) {
             let nothing = CheckRead {
                 xid: None,
                 resource: resource.to_owned(),

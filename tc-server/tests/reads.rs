@@ -141,6 +141,26 @@ async fn what_is_undone_while_a_reader_waits_or_was_undone_just_before_is_read_a
 }
 
 #[tokio::test]
+async fn what_was_seen_between_two_branches_of_a_commit_is_read_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let running = start(directory.path()).await;
+    let client = proxy(&running).answering(done).0;
+    let before = mark(&client).await;
+    let one = write(&client, &[1]).await;
+    assert_eq!(client.commit(one).await, Ok(TxStatus::Committed));
+    assert_eq!(client.check_read(read(&[ITEM], Some(before))).await, Ok((before, false)));
+    let several = write(&client, &[1]).await;
+    let reader = ask(&client, read(&[ITEM], Some(before)));
+    waiting(&running, 1).await;
+    client.register(register(several, branch(), &[2], WAIT)).await.unwrap();
+    assert_eq!(client.commit(several).await, Ok(TxStatus::Committed));
+    let (after, again) = reader.await.unwrap().unwrap();
+    assert!(again);
+    assert_eq!(client.check_read(read(&[ITEM], Some(after))).await, Ok((after, false)));
+    running.stop().await;
+}
+
+#[tokio::test]
 async fn a_reader_waits_for_an_undo_unless_it_holds_rows_or_a_person_is_needed() {
     let directory = tempfile::tempdir().unwrap();
     let running = start(directory.path()).await;

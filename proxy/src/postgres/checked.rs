@@ -11,7 +11,7 @@ use super::{
     held::Held,
     pipeline::{Ask, Fate},
     query::{QUERY, runs_first},
-    reading_words::{gives_rows, is_fetch, names_setting, repeats, wrong_value},
+    reading_words::{begins_block, gives_rows, is_fetch, names_setting, repeats, wrong_value},
     statements::Prepared,
 };
 use crate::{
@@ -156,7 +156,9 @@ impl Session {
         let between = self.status == IDLE && !self.block && !self.unsynced && self.pipeline.is_empty();
         if self.reads.watched && begins && between {
             let resource = self.resource.clone();
-            resource.marks.first(&resource.coordinator, resource.backend.name()).await;
+            let text = body.split(|b| *b == 0).nth(usize::from(tag == b'P')).unwrap_or_default();
+            let begins = matches!(tag, b'Q' | b'P') && begins_block(text);
+            resource.marks.prepare(&resource.coordinator, resource.backend.name(), begins).await;
             self.reads.since = resource.marks.known();
         }
         Ok(false)
@@ -378,8 +380,8 @@ impl Undone {
             false => "and cannot be read again within this local transaction".to_owned(),
         };
         let sentence = format!(
-            "what was read was undone meanwhile by the rollback of a global transaction, {why} ({SETTING} = \
-             'read_committed'); try the local transaction again"
+            "what was read was undone meanwhile by the rollback of a global transaction, or was one part of several that it \
+             has committed, {why} ({SETTING} = 'read_committed'); try the local transaction again"
         );
         Failure::new("40001", sentence)
     }

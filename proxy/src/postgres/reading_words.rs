@@ -12,6 +12,12 @@ pub(super) fn names_setting(body: &[u8]) -> bool {
             && crate::wire::scan::mentions_atone(body)
 }
 
+/// Does it begin a block?
+pub(super) fn begins_block(text: &[u8]) -> bool {
+    let word = crate::wire::scan::first_word(text);
+    word.eq_ignore_ascii_case(b"BEGIN") || word.eq_ignore_ascii_case(b"START")
+}
+
 /// A value that `SET atone.isolation = '…'` may not have.
 pub(super) fn wrong_value(text: &[u8]) -> Option<String> {
     let all = tokens(text, true).ok()?;

@@ -181,7 +181,9 @@ impl Session {
                 self.refuse(&super::checked::uncheckable("a function called by itself")).await?;
                 self.on_sync().await
             }
-            b'F' if self.guarding() && (self.block || !self.guard_is_up()) => self.relay(&message).await,
+            b'F' if !self.captures() || self.guarding() && (self.block || !self.guard_is_up()) => {
+                self.relay(&message).await
+            }
             tag => {
                 let what = Unsupported(format!("message '{}' of the protocol", tag.escape_ascii()));
                 self.refuse(&Failure::unsupported(&what)).await?;
@@ -246,6 +248,10 @@ impl Session {
         }
         if !self.captures() {
             self.pipeline.pass(&message.frame, Ask::Execute);
+            if matches!(prepared.class(), Class::Counted(Counted::Copy)) {
+                // What comes next from the client are the rows.
+                self.send().await?;
+            }
             return Ok(());
         }
         if let Class::Write(write) = prepared.class() {

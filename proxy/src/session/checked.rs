@@ -157,7 +157,12 @@ impl Session {
     pub(super) async fn dispatch_watched(&mut self, command: Command) -> Result<(), End> {
         if self.status & IN_TRANS == 0 {
             let resource = self.resource.clone();
-            resource.marks.first(&resource.coordinator, resource.backend.name()).await;
+            let text = self.text_of(&command).unwrap_or_default();
+            let word = first_word(&text);
+            let begins = word.eq_ignore_ascii_case(b"BEGIN")
+                || word.eq_ignore_ascii_case(b"START")
+                || self.status & AUTOCOMMIT == 0;
+            resource.marks.prepare(&resource.coordinator, resource.backend.name(), begins).await;
             self.reads.since = resource.marks.known();
         }
         match self.look_at_read(&command).await? {
@@ -242,7 +247,12 @@ impl Session {
         if command.code() == command::STMT_BULK_EXECUTE {
             return uncheckable("a read with many sets of parameters at once");
         }
-        let reach = self.reach_of(&read, command).await?;
+        let mut reach = self.reach_of(&read, command).await?;
+        if reach == Reach::Tables([].into()) {
+            // Tables may have been made elsewhere a moment ago.
+            self.mysql.catalogue.forget();
+            reach = self.reach_of(&read, command).await?;
+        }
         if reach == Reach::Tables([].into()) {
             return Ok(Look::Other);
         }

@@ -226,8 +226,8 @@ impl Failure {
     pub fn undone(alone: bool) -> Self {
         let why = if alone { "too often" } else { "and cannot be read again within this local transaction" };
         let text = format!(
-            "what was read was undone meanwhile by the rollback of a global transaction, {why} (@atone_isolation = \
-             'read_committed'); try the local transaction again"
+            "what was read was undone meanwhile by the rollback of a global transaction, or was one part of several that it \
+             has committed, {why} (@atone_isolation = 'read_committed'); try the local transaction again"
         );
         Self::new(1213, "40001", text)
     }

@@ -27,6 +27,13 @@ impl State {
         tx.tell(self.clock, EventKind::Commit, None, "");
         self.deadlines.remove(&(tx.deadline_at, xid));
         self.totals.committed += 1;
+        // Of several local transactions in one database somebody may have seen some and not the others.
+        for branch in tx.branches.values() {
+            let beside = tx.branches.values().filter(|b| b.resource == branch.resource && !b.keys.is_empty());
+            if beside.take(2).count() > 1 {
+                self.locks.note_undone(&branch.resource, &branch.keys);
+            }
+        }
         // In the same entry: from here on the rows belong to everybody.
         for branch in tx.branches.values_mut() {
             let keys = std::mem::take(&mut branch.keys).into_iter();

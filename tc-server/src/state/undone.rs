@@ -1,5 +1,6 @@
 //! How many undos have ended, and which was the last of each table: whoever read a table before that may have read what is no
-//! more. Not stored: of two runs of a coordinator, or after a snapshot from another node, nothing can be compared.
+//! more. The commit of a transaction with several branches in one database counts as well: whoever read before it may have read
+//! what some of them did and not what the others did. Not stored: of two runs of a coordinator, or after a snapshot from another node, nothing can be compared.
 
 use super::State;
 use std::collections::{BTreeMap, BTreeSet};

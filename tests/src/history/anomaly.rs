@@ -11,9 +11,9 @@ use std::fmt;
 pub enum Kind {
     /// Dirty write: a circle of writes.
     G0,
-    /// Aborted read: what was rolled back was read under a lock, or is there in the end.
+    /// Aborted read: what was rolled back was read under a lock or at read committed, or is there in the end.
     G1a,
-    /// Intermediate read: what its writer had not finished was read under a lock.
+    /// Intermediate read: what its writer had not finished was read in the same way.
     G1b,
     /// Circular information flow: a circle of writes and of reads of what was written.
     G1c,
@@ -91,7 +91,7 @@ fn blocked(history: &History) -> impl Iterator<Item = Anomaly> {
     blocked.map(|t| Anomaly::new(Kind::Blocked, format!("{} cannot be rolled back", t.name), Some(t)))
 }
 
-/// G1a and G1b. Of readers that were rolled back too: what they read under a lock may have been acted upon.
+/// G1a and G1b. Of readers that were rolled back too: what they read may have been acted upon.
 fn dirty_reads(orders: &Orders<'_>, reader: usize) -> Vec<Anomaly> {
     let this = orders.transaction(reader);
     let tell = |kind, story, writer: usize| {
@@ -100,7 +100,7 @@ fn dirty_reads(orders: &Orders<'_>, reader: usize) -> Vec<Anomaly> {
         anomaly
     };
     let mut anomalies = Vec::new();
-    for (_, key, list) in this.promised() {
+    for (key, list) in this.decided() {
         for value in list {
             let Some(writer) = orders.writer(key, *value).filter(|writer| *writer != reader) else {
                 continue;

@@ -14,15 +14,25 @@ pub type Value = u64;
 pub enum Reading {
     /// Under a lock: SELECT … FOR UPDATE or FOR SHARE.
     Locking,
+    /// Without, by a session that wants to see only what is decided.
+    Checked,
     /// Without.
     Plain,
 }
 
 impl Reading {
-    /// May it see committed data only?
+    /// May it see committed data only, which stays so until the reader has ended?
     pub fn is_promised(self) -> bool {
         match self {
             Self::Locking => true,
+            Self::Checked | Self::Plain => false,
+        }
+    }
+
+    /// May it see committed data only?
+    pub fn is_of_decided(self) -> bool {
+        match self {
+            Self::Locking | Self::Checked => true,
             Self::Plain => false,
         }
     }
@@ -66,6 +76,14 @@ impl Transaction {
     pub fn appended<'a>(&'a self, to: &'a Key) -> impl DoubleEndedIterator<Item = Value> + 'a {
         self.ops.iter().filter_map(move |op| match op {
             Op::Append(key, value) if key == to => Some(*value),
+            Op::Append(..) | Op::Read(..) => None,
+        })
+    }
+
+    /// What it read and may act upon, though others may have written since.
+    pub fn decided(&self) -> impl Iterator<Item = (&Key, &[Value])> {
+        self.ops.iter().filter_map(|op| match op {
+            Op::Read(reading, key, list) if reading.is_of_decided() => Some((key, list.as_slice())),
             Op::Append(..) | Op::Read(..) => None,
         })
     }

@@ -62,6 +62,13 @@ fn plain_reads_may_see_what_is_not_decided() {
 }
 
 #[test]
+fn checked_reads_see_what_is_decided_and_may_be_overtaken() {
+    let history = "a rolled-back: append x 1\nb committed: append x 2, append x 3\nc committed: checked x [1], checked x [2]\n\
+                   d committed: checked x [], checked x [2 3]\nend: read x [2 3]";
+    assert_eq!(kinds(history), [Kind::G1a, Kind::G1b]);
+}
+
+#[test]
 fn but_not_what_nobody_wrote() {
     assert_eq!(kinds("a committed: append x 1, plain x [7]\nend: read x [1]"), [Kind::Unwritten]);
     assert_eq!(kinds("a committed: append x 1, plain x [1 1]\nend: read x [1]"), [Kind::Duplicate]);

@@ -29,6 +29,7 @@ impl fmt::Display for Op {
         let (word, key, list) = match self {
             Self::Append(key, value) => return write!(f, "append {key} {value}"),
             Self::Read(Reading::Locking, key, list) => ("read", key, list),
+            Self::Read(Reading::Checked, key, list) => ("checked", key, list),
             Self::Read(Reading::Plain, key, list) => ("plain", key, list),
         };
         let list: Vec<String> = list.iter().map(u64::to_string).collect();
@@ -99,6 +100,7 @@ fn op(text: &str) -> Result<Op> {
     Ok(match verb {
         "append" => Op::Append(key, what.parse().or_fail(text)?),
         "read" => Op::Read(Reading::Locking, key, list()?),
+        "checked" => Op::Read(Reading::Checked, key, list()?),
         "plain" => Op::Read(Reading::Plain, key, list()?),
         other => return Err(Failure::new(format!("no operation is called '{other}'"))),
     })

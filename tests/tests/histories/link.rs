@@ -15,6 +15,15 @@ const AGAIN: [&str; 7] = ["1205", "1213", "1792", "55P03", "40P01", "40001", "25
 /// Errors that tell of the death of somebody, as does a connection that breaks.
 const DEATH: [&str; 3] = ["1105", "08006", "08007"];
 
+/// How sessions read.
+#[derive(Debug, Clone, Copy, Default)]
+struct How {
+    /// At another isolation level than the default.
+    other: bool,
+    /// Plain reads too see only what is decided.
+    strict: bool,
+}
+
 /// A session.
 pub struct Link {
     session: Session,
@@ -41,10 +50,10 @@ pub type Rows = Vec<Vec<String>>;
 
 impl Link {
     /// A proxy that was killed comes back.
-    async fn opened(mysql: bool, port: u16, schema: &str, other: bool, mortal: bool) -> Self {
+    async fn opened(mysql: bool, port: u16, schema: &str, how: How, mortal: bool) -> Self {
         let deadline = Deadline::new();
         loop {
-            match Self::open(mysql, port, schema, other, mortal).await {
+            match Self::open(mysql, port, schema, how, mortal).await {
                 Ok(link) => return link,
                 Err(error) => assert!(mortal && !deadline.is_over(), "port {port}: {error}"),
             }
@@ -53,19 +62,25 @@ impl Link {
     }
 
     /// So that nobody waits long for a row lock that the other database keeps from being freed, row locks are waited for
-    /// shortly. `other`: at another isolation level than the default.
-    async fn open(mysql: bool, port: u16, schema: &str, other: bool, mortal: bool) -> Made<Self> {
+    /// shortly.
+    async fn open(mysql: bool, port: u16, schema: &str, how: How, mortal: bool) -> Made<Self> {
         let session = if mysql {
             let mut conn = sql::connect_app(port, schema).await?;
             conn.query_drop("SET innodb_lock_wait_timeout = 1").await?;
-            if other {
+            if how.strict {
+                conn.query_drop("SET @atone_isolation = 'read_committed'").await?;
+            }
+            if how.other {
                 conn.query_drop("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED").await?;
             }
             Session::MySql(Box::new(conn))
         } else {
             let client = postgres::sql::connect(port, APP, Some(schema)).await?;
             client.batch_execute("SET lock_timeout = '1s'").await?;
-            if other {
+            if how.strict {
+                client.batch_execute("SET atone.isolation = 'read_committed'").await?;
+            }
+            if how.other {
                 let set = "SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL REPEATABLE READ";
                 client.batch_execute(set).await?;
             }
@@ -148,6 +163,8 @@ pub struct Pair {
     pub links: [Link; 2],
     /// Not the default levels.
     pub other_isolation: bool,
+    /// Its plain reads see only what is decided.
+    pub strict: bool,
     /// Milliseconds after which a global transaction is rolled back that nobody ends.
     timeout: u32,
 }
@@ -155,19 +172,25 @@ pub struct Pair {
 impl Pair {
     /// Every other client has other isolation levels.
     pub async fn through(room: &Room, client: u64) -> Self {
-        Self::open(room.through, room, client % 2 == 1, room.mortal).await
+        let how = How { other: client % 2 == 1, strict: client % 3 != 0 };
+        Self::open(room.through, room, how, room.mortal).await
     }
 
     pub async fn direct(room: &Room) -> Self {
-        Self::open(room.direct, room, false, false).await
+        Self::open(room.direct, room, How::default(), false).await
     }
 
-    async fn open(ports: [u16; 2], room: &Room, other: bool, mortal: bool) -> Self {
+    async fn open(ports: [u16; 2], room: &Room, how: How, mortal: bool) -> Self {
         let links = [
-            Link::opened(true, ports[0], &room.schema, other, mortal).await,
-            Link::opened(false, ports[1], &room.schema, other, mortal).await,
+            Link::opened(true, ports[0], &room.schema, how, mortal).await,
+            Link::opened(false, ports[1], &room.schema, how, mortal).await,
         ];
-        Self { links, other_isolation: other, timeout: if mortal { 4_000 } else { 30_000 } }
+        Self {
+            links,
+            other_isolation: how.other,
+            strict: how.strict,
+            timeout: if mortal { 4_000 } else { 30_000 },
+        }
     }
 
     /// Begins a global transaction on this side, and joins it on the other.

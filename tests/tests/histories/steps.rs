@@ -77,7 +77,8 @@ impl Steps {
             0..9 => self.append(side).await,
             9..11 => self.append_to_two(side).await,
             11..13 => self.append_obscurely(side, false).await,
-            13..19 => self.read(side).await,
+            13..17 => self.read(side).await,
+            17..19 => self.look(side).await,
             _ => self.read_all(side).await,
         }
     }
@@ -191,7 +192,8 @@ impl Steps {
 
     async fn look(&mut self, side: usize) -> Ended {
         let id = self.list();
-        self.select(side, id, "", Reading::Plain).await.map(drop)
+        let reading = if self.pair.strict { Reading::Checked } else { Reading::Plain };
+        self.select(side, id, "", reading).await.map(drop)
     }
 
     fn lock(&self, side: usize, share: bool) -> &'static str {

@@ -286,6 +286,44 @@ async fn what_cannot_be_checked_is_refused_and_a_transaction_that_wrote_fails_wi
 }
 
 #[tokio::test]
+async fn it_does_not_need_local_writes_to_be_guarded() {
+    for kind in Kind::POSTGRES {
+        let room = room(kind, "isolation_pass", TABLES).await;
+        let coordinator = room.world.coordinator.grpc();
+        let more = "local_writes = \"pass\"";
+        let databases = [room.world.database(kind)];
+        let proxy = Proxy::start_with(Profile::Debug, Some(&coordinator), &databases, more).unwrap();
+        let mut raw = through(&proxy, &room, "-c atone.isolation=read_committed").await;
+        let (mut writer, _) = writer(&room, &WRITES).await;
+        run(&mut raw, "SET atone.lock_wait = 0").await;
+        for how in [How::Query, How::Prepared] {
+            let told = read(&mut raw, "SELECT sum(v) FROM t", how).await;
+            assert!(told.contains("55P03"), "{kind:?}, {how:?}: {told}");
+        }
+        let (state, _) = error_of(&mut raw, "SELECT 1; SELECT sum(v) FROM t").await;
+        assert_eq!(state, "0A000", "{kind:?}");
+        run(&mut raw, "INSERT INTO other VALUES (7, 7)").await;
+        run(&mut raw, "BEGIN").await;
+        run(&mut raw, "UPDATE other SET t_id = 8 WHERE id = 7").await;
+        assert_eq!(raw.one("SELECT t_id FROM other WHERE id = 7").await.unwrap(), "8");
+        run(&mut raw, "COMMIT").await;
+        let copy = [
+            message::parse("", "COPY other FROM STDIN", &[]),
+            message::bind("", "", &[], &[]),
+            message::execute("", 0),
+            message(b'S', b""),
+        ];
+        raw.send(&copy.concat()).await.unwrap();
+        raw.until(b'G').await.unwrap();
+        let rows = [message(b'd', b"9\t9\n"), message(b'c', b""), message(b'S', b"")].concat();
+        raw.send(&rows).await.unwrap();
+        assert_eq!(error_in(&raw.until(b'Z').await.unwrap()).0, "", "{kind:?}");
+        assert_eq!(writer.one("SELECT atone_rollback()").await.unwrap(), "rolled_back");
+        assert_eq!(raw.one("SELECT count(*) FROM other").await.unwrap(), "5", "{kind:?}");
+    }
+}
+
+#[tokio::test]
 async fn portals_and_pipelines_of_drivers_are_held_back_too() {
     for kind in Kind::POSTGRES {
         let room = room(kind, "isolation_portals", TABLES).await;
