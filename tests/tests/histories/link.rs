@@ -172,7 +172,7 @@ pub struct Pair {
 impl Pair {
     /// Every other client has other isolation levels.
     pub async fn through(room: &Room, client: u64) -> Self {
-        let how = How { other: client % 2 == 1, strict: client % 3 != 0 };
+        let how = How { other: client % 2 == 1, strict: !client.is_multiple_of(3) };
         Self::open(room.through, room, how, room.mortal).await
     }
 
