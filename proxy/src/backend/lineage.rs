@@ -17,9 +17,9 @@ pub(super) fn read(name: &str, said: Option<&str>) -> Result<Lineage, BackendErr
 pub(super) fn same(name: &str, ours: Lineage, said: Option<&str>) -> Result<(), BackendError> {
     let Some(said) = said else {
         let what = format!(
-            "it has no table atone.lineage, so that it was not made from the server that was here before, or from a \
-             backup older than that table. If it is to take its place, and is that server, create atone.lineage as on \
-             a new server with identity {ours}; otherwise restart this proxy, and the branches of the other wait for it"
+            "it has no table atone.lineage, so that it was made neither from the server that was here before, nor from a \
+             backup of it that has one. If it is to be used, restart this proxy, which gives it an identity; if it is \
+             that server, restored, then run UPDATE atone.lineage SET lineage = '{ours}' in it and restart once more"
         );
         return Err(BackendError::unfit(name, what));
     };

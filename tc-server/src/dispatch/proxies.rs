@@ -166,8 +166,9 @@ impl Proxies {
         let (address, now) = (&served.address, served.lineage.map_or_else(String::new, |l| l.to_string()));
         Some(format!(
             "it ran on another server that was called '{resource}' (identity {lineage}) than the one that proxy {proxy} \
-             serves at {address} (identity {now}), and waits for it. Give one of them another name (database.name, and \
-             UPDATE atone.resource SET name = …) and connect a proxy to that server under the name '{resource}'. If the \
+             serves at {address} (identity {now}), and waits for it. When no transaction is open on the one at {address}, \
+             give that another name (database.name, and UPDATE atone.resource SET name = …), and connect a proxy to the \
+             other under the name '{resource}'. If the \
              server at {address} is that server, restored from a backup of before: UPDATE atone.lineage SET lineage = \
              '{lineage}' there, and restart its proxies. If it is gone for good: atone tx resolve --gone"
         ))
