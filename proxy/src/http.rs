@@ -31,13 +31,17 @@ async fn health(State(page): State<Page>) -> impl IntoResponse {
     struct Health {
         status: &'static str,
         coordinator_connected: bool,
+        /// Why not.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        coordinator_trouble: Option<String>,
         databases: Vec<String>,
         /// Which server each database is now.
         primaries: BTreeMap<String, String>,
         /// Databases whose address leads to a server that cannot be theirs, and why.
         refused: BTreeMap<String, String>,
     }
-    let coordinator_connected = page.coordinator.connected();
+    let (coordinator_connected, coordinator_trouble) =
+        (page.coordinator.connected(), page.coordinator.trouble());
     let (mut primaries, mut refused) = (BTreeMap::new(), BTreeMap::new());
     for backend in &page.backends {
         let sight = backend.sight();
@@ -50,7 +54,8 @@ async fn health(State(page): State<Page>) -> impl IntoResponse {
         (false, _) => (StatusCode::SERVICE_UNAVAILABLE, "no coordinator"),
     };
     let databases = primaries.keys().cloned().collect();
-    (code, Json(Health { status, coordinator_connected, databases, primaries, refused }))
+    let health = Health { status, coordinator_connected, coordinator_trouble, databases, primaries, refused };
+    (code, Json(health))
 }
 
 async fn metrics(State(page): State<Page>) -> String {

@@ -112,6 +112,9 @@ async fn another_server_of_the_name_is_refused_and_the_first_goes_on() {
             assert!(refused.contains(word), "{kind:?}: no {word} in: {refused}");
             assert!(two.log().contains(word), "{kind:?}: {word} is not in the proxy's log");
         }
+        let (_, health) = two.http().get("/v1/health").unwrap();
+        let trouble = health["coordinator_trouble"].as_str().unwrap_or_default();
+        assert!(trouble.contains("these are two servers"), "{kind:?}: {health}");
         let committed = coordinator.api().commit(&xid).unwrap();
         assert_eq!(committed.0, 200, "{kind:?}: {committed:?}");
         assert_eq!((number(&first).await.as_str(), number(&second).await.as_str()), ("11", "10"), "{kind:?}");

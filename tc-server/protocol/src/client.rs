@@ -226,6 +226,11 @@ impl Client {
         self.shared.connected.load(Ordering::Acquire)
     }
 
+    /// Why there is no coordinator, as it was last tried; None while one is connected, or none was tried yet.
+    pub fn trouble(&self) -> Option<String> {
+        Some(self.shared.trouble().clone()).filter(|why| !self.connected() && !why.is_empty())
+    }
+
     async fn call(&self, request: Request, budget: Duration) -> Result<Answer, CallError> {
         let body = request_to_wire(request);
         let size = connection::size(&body);
@@ -241,9 +246,7 @@ impl Client {
             Ok(Some(answer)) => Ok(answer),
             Ok(None) => Err(self.unavailable("the connection's task has ended", budget)),
             Err(_) if !self.connected() => {
-                let trouble = self.shared.trouble().clone();
-                let why = if trouble.is_empty() { "not connected" } else { &trouble };
-                Err(self.unavailable(why, budget))
+                Err(self.unavailable(self.trouble().as_deref().unwrap_or("not connected"), budget))
             }
             Err(_) => Err(self.unavailable(&why, budget)),
         }

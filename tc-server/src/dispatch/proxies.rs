@@ -85,7 +85,8 @@ impl Proxies {
             "'{name}' of proxy {proxy} at {address} (identity {lineage}) is not the database that proxy {other} serves \
              under this name at {place} (identity {known}): these are two servers; give one another name. Set \
              database.name in the configuration of its proxies, and the same name in it: UPDATE atone.resource SET name \
-             = '<the new name>'. If it has replaced the other for good, stop the proxies of the other first"
+             = '<the new name>'. If it has replaced the other for good, or is the same whose \
+             atone.lineage was made anew, stop proxy {other} first"
         ))
     }
 
