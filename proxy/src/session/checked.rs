@@ -169,7 +169,13 @@ impl Session {
             Look::Other => self.dispatch_plain(command).await,
             Look::Refused(failure) => self.fail(&failure).await,
             Look::Several(text, parts) => Box::pin(self.several(&text, parts, command)).await,
-            Look::Read(reading) if reading.calls && self.autocommits() => {
+            // A BEGIN would end LOCK TABLES; inside a global transaction calls are refused.
+            Look::Read(reading)
+                if reading.calls
+                    && self.autocommits()
+                    && !self.tables_locked
+                    && self.membership.binding.is_none() =>
+            {
                 let payload = command.payload.clone();
                 let attributes = self.backside.capabilities & QUERY_ATTRIBUTES != 0;
                 self.statements.note_types(&payload, attributes);
@@ -331,7 +337,9 @@ impl Session {
             }
             match self.ask_about(&reading.reach, since, !alone).await? {
                 Ok(None) => return Ok(self.client.write(&held).await?),
-                Ok(Some(_)) if alone && reading.repeats && round < READS => self.echo = None,
+                Ok(Some(_)) if alone && reading.repeats && !reading.calls && round < READS => {
+                    self.echo = None
+                }
                 Ok(Some(_)) => return self.stop_checked(Failure::undone(alone), alone).await,
                 Err(error) => {
                     let failure = Failure::read(self.membership.xid(), &error);

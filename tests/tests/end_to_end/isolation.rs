@@ -240,7 +240,18 @@ async fn the_variable_has_two_values_and_what_cannot_be_checked_is_refused() {
         assert_eq!(sql::error_of(&mut conn, "SELECT nothing FROM other").await.0, 1054, "{kind:?}");
         run(&mut conn, "SELECT * FROM other").await;
         assert_eq!(read(&mut conn, "SELECT FOUND_ROWS()", How::Text).await, "3; ", "{kind:?}");
+        run(&mut conn, "LOCK TABLES other WRITE, t READ, said WRITE").await;
+        assert_eq!(sql::error_of(&mut conn, "SELECT says()").await.0, 1205, "{kind:?}");
+        run(&mut conn, "SELECT * FROM other").await;
+        run(&mut conn, "UNLOCK TABLES").await;
+        // Inside, what may write is refused as it always is.
+        sql::begin(&mut conn).await.unwrap();
+        assert_eq!(sql::error_of(&mut conn, "SELECT says()").await.0, 1235, "{kind:?}");
+        assert_eq!(sql::error_of(&mut conn, sum).await.0, 1205, "{kind:?}");
+        run(&mut conn, "SELECT atone_rollback()").await;
         end(&mut writer, "rolled_back").await;
+        // A function may have prepared another under its name.
+        run(&mut conn, "PREPARE s FROM 'SELECT SUM(v) FROM t'").await;
         assert_eq!(read(&mut conn, "EXECUTE s", How::Text).await, "60; ", "{kind:?}");
     }
 }
