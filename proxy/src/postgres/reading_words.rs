@@ -7,9 +7,7 @@ use atone_undo_log::postgres::{Class, Counted, tokens};
 
 /// Does a message's text name the setting?
 pub(super) fn names_setting(body: &[u8]) -> bool {
-    body.windows(SETTING.len()).any(|w| w.eq_ignore_ascii_case(SETTING.as_bytes()))
-        || body.windows(9).any(|w| w.eq_ignore_ascii_case(b"isolation"))
-            && crate::wire::scan::mentions_atone(body)
+    crate::wire::scan::mentions_atone(body) && body.windows(9).any(|w| w.eq_ignore_ascii_case(b"isolation"))
 }
 
 /// Does it begin a block?
