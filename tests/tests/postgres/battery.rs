@@ -230,6 +230,16 @@ async fn local_writes_inside() {
 #[tokio::test]
 async fn blocks_inside() {
     for kind in Kind::POSTGRES {
+        let refused = [
+            ("what refuses blocks, behind a write", "VACUUM"),
+            ("what refuses blocks, before a write", "VACUUM"),
+            ("what refuses blocks, among local transactions of a text", "VACUUM"),
+            ("what refuses blocks, in blocks", "VACUUM"),
+            ("what refuses blocks, in pipelines", "VACUUM"),
+            ("what needs blocks, among others of a text", "LOCK TABLE"),
+            ("procedures among others of a text", "CREATE"),
+        ];
+        battery_inside(kind, BLOCKS, &refused).await;
         battery_inside(kind, WELCOME, &[]).await;
     }
 }
