@@ -187,6 +187,15 @@ proptest! {
     }
 }
 
+#[test]
+fn a_snapshot_whose_version_became_another_is_refused() {
+    for version in [0, 1, 2, 4] {
+        let mut bytes = Image::default().encode().unwrap();
+        bytes[0] = version;
+        assert!(Image::decode(&bytes).is_err(), "{version}");
+    }
+}
+
 fn begin(state: &mut State, n: u64) {
     assert_eq!(
         state.apply(T0, Entry::Begin { xid: xid(n), name: "t".into(), timeout_ms: 60_000 }).0,

@@ -1,6 +1,6 @@
 //! Passing a client's commands on, and what the answers say of its local transaction.
 
-use super::{Answer, Command, End, Failure, Session, relay, relay::Relayed};
+use super::{Answer, Command, End, Failure, Session, relay, relay::Relayed, tracked};
 use crate::wire::{capability, changes, command, packet, scan};
 
 impl Session {
@@ -30,7 +30,8 @@ impl Session {
 
     /// What a reply said.
     async fn heard(&mut self, relayed: &Relayed) -> Result<(), End> {
-        self.tracked |= relayed.outcome.transaction.is_some();
+        // That nothing is open is told by MySQL after a deadlock to everybody.
+        self.tracked |= relayed.outcome.transaction.is_some_and(|state| state != tracked::NONE);
         if let Some(status) = relayed.outcome.status {
             self.status = status;
             self.doubt = None;

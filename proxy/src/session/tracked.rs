@@ -11,7 +11,8 @@ use std::borrow::Cow;
 /// "Server Tracking of Client Session State").
 pub type State = [u8; 8];
 
-const NONE: State = *b"________";
+/// None is open.
+pub const NONE: State = *b"________";
 /// The letters for a statement that may do something else on a replica, as FOUND_ROWS() may, and for rows that were sent.
 const UNSAFE: u8 = 1 << 5;
 const SENT: u8 = 1 << 6;

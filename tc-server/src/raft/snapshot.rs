@@ -1,4 +1,5 @@
-//! The snapshot file: `version 3 | "ATONESN" | crc32 4 | length 8 | image`, replaced atomically.
+//! The snapshot file: `version 3 | "ATONESN" | crc32 4 | length 8 | image`, replaced atomically. The checksum is that of version
+//! and image; before version 3 that of the image alone.
 
 use crate::state::{State, StateV1, StateV2};
 use openraft::{BasicNode, SnapshotMeta};
@@ -66,7 +67,7 @@ impl Image {
         bytes[1..8].copy_from_slice(MAGIC);
         let mut bytes = postcard::to_extend(self, bytes)?;
         let length = ((bytes.len() - HEAD) as u64).to_le_bytes();
-        let crc = crc32fast::hash(&bytes[HEAD..]).to_le_bytes();
+        let crc = checksum(VERSION, &bytes[HEAD..]).to_le_bytes();
         bytes[8..12].copy_from_slice(&crc);
         bytes[12..HEAD].copy_from_slice(&length);
         Ok(bytes)
@@ -86,7 +87,7 @@ impl Image {
         if (body.len() as u64).to_le_bytes() != head[12..] {
             return Err(SnapshotError::Damaged("it is cut"));
         }
-        if crc32fast::hash(body).to_le_bytes() != head[8..12] {
+        if checksum(head[0], body).to_le_bytes() != head[8..12] {
             return Err(SnapshotError::Damaged("its checksum is wrong"));
         }
         let image = match head[0] {
@@ -96,6 +97,16 @@ impl Image {
         };
         image.map_err(|_| SnapshotError::Damaged("it does not decode"))
     }
+}
+
+/// A version that became another would be read as that.
+fn checksum(version: u8, body: &[u8]) -> u32 {
+    let mut crc = crc32fast::Hasher::new();
+    if version >= 3 {
+        crc.update(&[version]);
+    }
+    crc.update(body);
+    crc.finalize()
 }
 
 fn path(directory: &Path) -> PathBuf {

@@ -159,7 +159,7 @@ impl Session {
         }
         let mut answers = self.backside.run_payload(&payload).await?;
         let own = if answers.len() > ours.len() { answers.pop() } else { None };
-        if let Some(at) = found.filter(|at| *at < answers.len()) {
+        if let Some(at) = found.filter(|at| matches!(answers.get(*at), Some(Answer::Rows(_)))) {
             let found = answers.remove(at);
             self.backside.note_found(found);
         }
