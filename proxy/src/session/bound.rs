@@ -88,6 +88,7 @@ impl Session {
                 return self.fail(&Failure::private()).await;
             }
         }
+        self.note_prepared(&text);
         if matches!(execution, Execution::Text)
             && may_be_several(&text)
             && self.backside.multi_statements
@@ -109,10 +110,7 @@ impl Session {
                     Err(no) => self.fail(&super::write::failure(no)).await,
                 }
             }
-            Class::Read => {
-                self.note_prepared(&text);
-                self.read(&text, &settings, command).await
-            }
+            Class::Read => self.read(&text, &settings, command).await,
             Class::Set => {
                 self.note_effect(scan::effect(&text));
                 self.read(&text, &settings, command).await

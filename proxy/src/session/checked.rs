@@ -17,13 +17,13 @@ use crate::{
     wire::{
         capability::{AUTOCOMMIT, IN_TRANS, QUERY_ATTRIBUTES},
         command, packet, params,
-        scan::{first_word, mentions_atone},
+        scan::{first_word, mentions_atone, names_schema},
     },
 };
 use atone_protocol::{CallError, CheckRead, Refusal, TxStatus, UndoMark};
 use atone_undo_log::{
     analyze::{Class, Locks, classify, locks, names_in},
-    sql::{Kind as TokenKind, SqlMode, tokens},
+    sql::{Kind as TokenKind, SqlMode, Token, tokens},
 };
 use bytes::Bytes;
 use std::sync::Arc;
@@ -93,6 +93,9 @@ fn words(text: &[u8], mode: SqlMode) -> Words {
             match classify(text, mode) {
                 Class::Write | Class::Control(_) => Words::Other,
                 _ if locking || with => Words::Other,
+                _ if keeps(text, &all) => {
+                    Words::Uncheckable("a read that keeps what it finds in a variable or a file")
+                }
                 _ => Words::Read,
             }
         }
@@ -109,6 +112,21 @@ fn words(text: &[u8], mode: SqlMode) -> Words {
         ),
         _ => Words::Other,
     }
+}
+
+/// Does a read put what it finds into variables or files, where it stays whatever becomes of the answer?
+fn keeps(text: &[u8], all: &[Token]) -> bool {
+    let assigns = |two: &[Token]| {
+        two[0].is_punct(text, b':') && two[1].is_punct(text, b'=') && two[0].end == two[1].start
+    };
+    all.iter().any(|t| t.is_word(text, "INTO"))
+        || all.windows(2).any(assigns)
+        || all.iter().any(|t| t.text(text) == b":=")
+}
+
+/// Does it name the setting?
+fn names_setting(text: &[u8]) -> bool {
+    text.windows(15).any(|w| w.eq_ignore_ascii_case(b"atone_isolation"))
 }
 
 /// Surely reads no table, by a cheap look.
@@ -143,7 +161,7 @@ fn wrong_value(text: &[u8]) -> Option<String> {
 impl Session {
     /// A text that names us. A value that cannot be is refused.
     pub(super) fn hear_of_isolation(&mut self, text: &[u8]) -> Result<(), Failure> {
-        if !text.windows(15).any(|w| w.eq_ignore_ascii_case(b"atone_isolation")) {
+        if !names_setting(text) {
             return Ok(());
         }
         (self.reads.watched, self.reads.named) = (true, true);
@@ -203,23 +221,29 @@ impl Session {
         if text.as_ref().is_some_and(|text| reads_nothing(text)) || text.is_none() && !unknown {
             return Ok(Look::Other);
         }
-        match self.wants_committed().await? {
-            Ok(true) => {}
-            Ok(false) => return Ok(Look::Other),
-            // Whatever it is that the variable is, it can be set again.
-            Err(_) if text.as_ref().is_some_and(|t| first_word(t).eq_ignore_ascii_case(b"SET")) => {
+        if let Some(text) = text.as_ref().filter(|text| mentions_atone(text)) {
+            // It may be set behind a statement that sets nothing else.
+            self.reads.named |= names_setting(text);
+            // The first are answered by us, the second are refused as ever.
+            if control::read(text).is_some() || names_schema(text) {
                 return Ok(Look::Other);
             }
-            Err(failure) => return Ok(Look::Refused(failure)),
+        }
+        let wants = self.wants_committed().await?;
+        if let Ok(false) = wants {
+            return Ok(Look::Other);
         }
         let uncheckable = |what: &str| Ok(Look::Refused(Failure::uncheckable(what)));
         let Some(text) = text else { return uncheckable("a statement that the proxy has not seen") };
         let settings = self.settings().await?;
+        if let Err(failure) = wants {
+            // Whatever it is that the variable is, it can be set again, and what is open can be ended.
+            let reads = !matches!(words(&text, settings.mode), Words::Other)
+                && !first_word(&text).eq_ignore_ascii_case(b"SET");
+            return Ok(if reads { Look::Refused(failure) } else { Look::Other });
+        }
         if !settings.readable(&text) {
             return uncheckable("text beyond ASCII in a character set that may hide quotes");
-        }
-        if mentions_atone(&text) && control::read(&text).is_some() {
-            return Ok(Look::Other);
         }
         let is_query = command.code() == command::QUERY;
         if is_query && may_be_several(&text) {
@@ -421,6 +445,8 @@ mod tests {
             ("ANALYZE SELECT * FROM t", "read"),
             ("EXECUTE s", "executes"),
             ("HANDLER t READ FIRST", "uncheckable"),
+            ("SELECT v INTO @x FROM t", "uncheckable"),
+            ("SELECT @x := v FROM t", "uncheckable"),
             ("SET STATEMENT max_statement_time = 1 FOR SELECT * FROM t", "uncheckable"),
             ("SET SESSION TRANSACTION ISOLATION LEVEL READ UNCOMMITTED", "uncheckable"),
             ("SELECT * FROM t FOR UPDATE", "other"),

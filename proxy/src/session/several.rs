@@ -30,6 +30,10 @@ pub(super) fn may_be_several(text: &[u8]) -> bool {
 
 /// Cuts a text of several statements, where the server surely cuts it at the same places.
 pub(super) fn parts(text: &[u8], mode: SqlMode) -> Option<Parts> {
+    // What the server makes of a version comment depends on it.
+    if tokens(text, mode).ok()?.iter().any(|t| t.conditional) {
+        return None;
+    }
     let ranges = split(text, mode).ok()?;
     let end = text.get(ranges.last()?.end..)?;
     let signs = |gap: &[u8]| gap.iter().filter(|b| **b == b';').count();
@@ -213,6 +217,8 @@ mod tests {
             "BEGIN NOT ATOMIC UPDATE t SET v = 1; END",
             "SELECT 1; LOAD DATA LOCAL INFILE 'x' INTO TABLE t",
             "IF 1 THEN UPDATE t SET v = 1; END IF",
+            "/*!99999 DELETE FROM t */; SELECT 1",
+            "CREATE TABLE c (a INT) /*!50100 PARTITION BY HASH (a) */; SELECT 1",
         ] {
             assert_eq!(cut(sql), None, "{sql}");
         }

@@ -125,7 +125,14 @@ async fn several_statements_in_one_text() {
         sql::begin(&mut conn).await.unwrap();
         // Either refused as a whole, or each protected; never a write without its image.
         let _ = conn.query_drop("UPDATE kv SET v = 5 WHERE id = 3002; DELETE FROM other WHERE id = 1").await;
-        let _ = conn.query_drop("SELECT 1; REPLACE INTO kv (id, name) VALUES (51, 'dup')").await;
+        for text in [
+            "SELECT 1; REPLACE INTO kv (id, name) VALUES (51, 'dup')",
+            r"SELECT @'a\' '; UPDATE kv SET v = 9 WHERE id = 3002; -- '",
+            "SELECT 1 --\x7f'\n; UPDATE kv SET v = 9 WHERE id = 3002; -- '",
+            "/*!99999 DELETE FROM kv WHERE id = 3002 */; SELECT 1",
+        ] {
+            let _ = conn.query_drop(text).await;
+        }
         assert_eq!(sql::rollback(&mut conn).await.unwrap(), "rolled_back");
         assert_eq!(room.dump(kind).await, before, "{kind:?}");
     }

@@ -114,7 +114,15 @@ impl Lexer<'_> {
             match (self.peek(0), self.peek(1)) {
                 (b' ' | b'\t' | b'\n' | b'\r' | 0x0b | 0x0c, _) => self.at += 1,
                 (b'#', _) => self.skip_line(),
-                (b'-', b'-') if self.at + 2 >= self.sql.len() || self.peek(2) <= b' ' => self.skip_line(),
+                (b'-', b'-')
+                    if self.at + 2 >= self.sql.len() || self.peek(2) <= b' ' || self.peek(2) == 0x7f =>
+                {
+                    self.skip_line();
+                }
+                // Some character sets have blanks and control characters there too.
+                (b'-', b'-') if !self.peek(2).is_ascii() => {
+                    return Err(LexError { what: "comment", at: self.at });
+                }
                 (b'/', b'*') if self.peek(2) == b'!' => self.enter_version_comment(3),
                 (b'/', b'*') if self.peek(2) == b'M' && self.peek(3) == b'!' => self.enter_version_comment(4),
                 (b'/', b'*') => self.skip_comment()?,
@@ -208,8 +216,12 @@ impl Lexer<'_> {
             self.at += 1;
         }
         match self.peek(0) {
-            quote @ (b'\'' | b'"' | b'`') => {
-                self.quoted(quote, Kind::Variable)?;
+            // To the server it is `@` and then whatever such quotes are elsewhere.
+            quote @ (b'\'' | b'"') if quote == b'\'' || !self.mode.ansi_quotes => {
+                self.quoted(quote, Kind::String)?;
+            }
+            quote @ (b'"' | b'`') => {
+                self.quoted(quote, Kind::Quoted)?;
             }
             _ => {
                 while word_byte(self.peek(0)) || self.peek(0) == b'.' {
@@ -248,6 +260,25 @@ mod tests {
     fn texts(sql: &str, mode: SqlMode) -> Vec<String> {
         let found = tokens(sql.as_bytes(), mode).unwrap();
         found.iter().map(|t| String::from_utf8_lossy(t.text(sql.as_bytes())).into_owned()).collect()
+    }
+
+    #[test]
+    fn quoted_variables_end_where_strings_do() {
+        let plain = SqlMode::default();
+        assert_eq!(texts(r"SELECT @'a\' ', f() -- '", plain), ["SELECT", r"@'a\' '", ",", "f", "(", ")"]);
+        assert_eq!(texts(r#"SELECT @"a\" ""#, plain), ["SELECT", r#"@"a\" ""#]);
+        let ansi = SqlMode { ansi_quotes: true, ..plain };
+        assert_eq!(texts(r#"SELECT @"a\" , 1"#, ansi), ["SELECT", r#"@"a\""#, ",", "1"]);
+        let bare = SqlMode { no_backslash_escapes: true, ..plain };
+        assert_eq!(texts(r"SELECT @'a\', 1", bare), ["SELECT", r"@'a\'", ",", "1"]);
+        assert_eq!(texts(r"SELECT @`a\`, 1", plain), ["SELECT", r"@`a\`", ",", "1"]);
+    }
+
+    #[test]
+    fn dashes_begin_a_comment_before_any_control_character() {
+        let plain = SqlMode::default();
+        assert_eq!(texts("SELECT 1 --\x7f'\n, 2", plain), ["SELECT", "1", ",", "2"]);
+        assert!(tokens("SELECT 1 --\u{a0}'".as_bytes(), plain).is_err());
     }
 
     #[test]

@@ -6,7 +6,7 @@ use crate::{
 };
 use atone_undo_log::{
     analyze::{Class, Taken, classify, names_in, split, taken},
-    sql::{Kind as TokenKind, SqlMode, tokens},
+    sql::{Kind as TokenKind, SqlMode, Token, tokens},
 };
 use std::ops::Range;
 
@@ -211,10 +211,43 @@ fn xa(text: &[u8], all: &[atone_undo_log::sql::Token], second: &str) -> Kind {
     }
 }
 
-/// Which name PREPARE gives, and to what, if that is a plain string.
+/// The name of a prepared statement, if it is surely compared as we do.
+fn prepared_name(text: &[u8], token: &Token) -> Option<String> {
+    let name = std::str::from_utf8(token.text(text)).ok().filter(|name| name.is_ascii())?.to_lowercase();
+    match token.kind {
+        TokenKind::Word => Some(name),
+        TokenKind::Quoted => {
+            let quote = &name[..1];
+            Some(name[1..name.len() - 1].replace(&quote.repeat(2), quote))
+        }
+        _ => None,
+    }
+}
+
+/// Does a text surely prepare nothing?
+pub(super) fn prepares_nothing(text: &[u8], mode: SqlMode) -> bool {
+    const PREPARE: &[u8] = b"PREPARE";
+    if !text.windows(PREPARE.len()).any(|w| w.eq_ignore_ascii_case(PREPARE)) {
+        return true;
+    }
+    let Ok(all) = tokens(text, mode) else { return false };
+    let ends =
+        ["DEALLOCATE", "DROP", "XA"].iter().any(|word| all.first().is_some_and(|t| t.is_word(text, word)));
+    let one = !all.iter().rev().skip_while(|t| t.is_punct(text, b';')).any(|t| t.is_punct(text, b';'));
+    ends && one || !all.iter().any(|t| t.is_word(text, "PREPARE"))
+}
+
+/// Which name PREPARE gives, and to what, if that is a plain string; None: it is not known what is prepared.
 pub(super) fn prepares(text: &[u8], mode: SqlMode) -> Option<(String, Option<Range<usize>>)> {
-    let all = tokens(text, mode).ok()?;
-    let name = String::from_utf8_lossy(all.get(1)?.text(text)).to_lowercase();
+    let mut all = tokens(text, mode).ok()?;
+    while all.last().is_some_and(|t| t.is_punct(text, b';')) {
+        all.pop();
+    }
+    let one = !all.iter().any(|t| t.is_punct(text, b';') || t.conditional);
+    if !one || !all.first()?.is_word(text, "PREPARE") {
+        return None;
+    }
+    let name = prepared_name(text, all.get(1)?)?;
     let what = all.get(3).filter(|t| t.kind == TokenKind::String && all[2].is_word(text, "FROM"));
     let inside = what.map(|t| t.start + 1..t.end - 1);
     Some((name, inside.filter(|span| !text[span.clone()].iter().any(|b| matches!(b, b'\\' | b'\'' | b'"')))))
@@ -222,7 +255,7 @@ pub(super) fn prepares(text: &[u8], mode: SqlMode) -> Option<(String, Option<Ran
 
 /// Which name EXECUTE runs.
 pub(in crate::session) fn executes(text: &[u8], mode: SqlMode) -> Option<String> {
-    Some(String::from_utf8_lossy(tokens(text, mode).ok()?.get(1)?.text(text)).to_lowercase())
+    prepared_name(text, tokens(text, mode).ok()?.get(1)?)
 }
 
 /// Is it one read that calls nothing?
@@ -303,6 +336,28 @@ mod tests {
         ] {
             assert_eq!(of(sql), kind, "{sql}");
         }
+    }
+
+    #[test]
+    fn names_of_prepared_statements_are_the_servers() {
+        let of = |sql: &str| {
+            prepares(sql.as_bytes(), SqlMode::default()).map(|(name, what)| (name, what.is_some()))
+        };
+        assert_eq!(of("PREPARE `S` FROM 'SELECT 1'"), Some(("s".into(), true)));
+        assert_eq!(of("-- c\nPREPARE s FROM 'SELECT 1';"), Some(("s".into(), true)));
+        assert_eq!(of("prepare s from @a"), Some(("s".into(), false)));
+        for sql in [
+            "SELECT 1; PREPARE s FROM 'SELECT 1'",
+            "PREPARE é FROM 'SELECT 1'",
+            "PREPARE s FROM 'SELECT 1'; SELECT 2",
+        ] {
+            assert_eq!(of(sql), None, "{sql}");
+            assert!(!prepares_nothing(sql.as_bytes(), SqlMode::default()), "{sql}");
+        }
+        for sql in ["SELECT 'PREPARE'", "DEALLOCATE PREPARE s", "XA PREPARE 'a'"] {
+            assert!(prepares_nothing(sql.as_bytes(), SqlMode::default()), "{sql}");
+        }
+        assert_eq!(executes(b"EXECUTE `S` USING @a", SqlMode::default()).as_deref(), Some("s"));
     }
 
     #[test]

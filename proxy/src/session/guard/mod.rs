@@ -188,17 +188,16 @@ impl Session {
 
     /// What PREPARE gives a name to.
     pub(super) fn note_prepared(&mut self, text: &Bytes) {
-        if !scan::first_word(text).eq_ignore_ascii_case(b"PREPARE") {
+        let mode = self.settings.as_ref().map_or_else(SqlMode::default, |s| s.mode);
+        if kind::prepares_nothing(text, mode) {
             return;
         }
-        let mode = self.settings.as_ref().map_or_else(SqlMode::default, |s| s.mode);
-        if let Some((name, what)) = kind::prepares(text, mode) {
-            match what {
-                Some(what) if self.prepared_in_text.len() < PREPARED => {
-                    self.prepared_in_text.insert(name, text.slice(what));
-                }
-                _ => drop(self.prepared_in_text.remove(&name)),
+        match kind::prepares(text, mode) {
+            Some((name, Some(what))) if self.prepared_in_text.len() < PREPARED => {
+                self.prepared_in_text.insert(name, text.slice(what));
             }
+            Some((name, _)) => drop(self.prepared_in_text.remove(&name)),
+            None => self.prepared_in_text.clear(),
         }
     }
 

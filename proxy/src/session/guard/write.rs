@@ -147,16 +147,17 @@ impl Session {
             return self.run_whole(command, Vec::new(), plan, alone).await;
         }
         let head = &command.payload[..command.payload.len() - text.len()];
+        let together = command.payload.len() + ours.iter().map(|query| query.len() + 2).sum::<usize>();
+        if together + 1024 > settings.max_allowed_packet {
+            let answers = self.backside.ask(&ours).await?;
+            return self.run_whole(command, answers, plan, alone).await;
+        }
         let found =
             (ours.len() > usize::from(alone) && self.backside.found.is_none()).then_some(usize::from(alone));
         if let Some(at) = found {
             ours.insert(at, ask::FOUND_ROWS.to_owned());
         }
         let payload = [head, ours.join("; ").as_bytes(), b"; ", text].concat();
-        if payload.len() + 1024 > settings.max_allowed_packet {
-            let answers = self.backside.ask(&ours).await?;
-            return self.run_whole(command, answers, plan, alone).await;
-        }
         let mut answers = self.backside.run_payload(&payload).await?;
         let own = if answers.len() > ours.len() { answers.pop() } else { None };
         if let Some(at) = found.filter(|at| matches!(answers.get(*at), Some(Answer::Rows(_)))) {
