@@ -188,7 +188,8 @@ impl Session {
         Ok(!held.passed)
     }
 
-    fn ask_around(&mut self, question: Question, fate: Fate) {
+    /// A question of ours, with its answer's fate.
+    pub(super) fn ask_around(&mut self, question: Question, fate: Fate) {
         for name in self.counters.stale() {
             self.pipeline.close(b'S', &name);
         }

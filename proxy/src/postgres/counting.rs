@@ -2,7 +2,7 @@
 
 use super::{
     End, FAILED, Failure, Session,
-    counters::{Counters, Counts, PORTAL, Question, Unseen},
+    counters::{Counters, Counts, Question, Unseen},
     pipeline::{Ask, Fate},
     write::{NOT_KEPT, UNCOUNTED, protectable},
 };
@@ -29,18 +29,8 @@ impl Session {
 
     /// Asks the counters; [`Session::absorb`] hears the answer.
     pub(super) fn ask_counters(&mut self, question: Question) {
-        for name in self.counters.stale() {
-            self.pipeline.close(b'S', &name);
-        }
-        let (parse, bind) = self.counters.ask(question);
-        self.statements.names_in_use = true;
-        if let Some((name, sql)) = parse {
-            self.pipeline.parse(&name, sql, &[], Fate::Drop);
-        }
-        self.pipeline.bind(&bind, Fate::Drop);
         let fate = if question == Question::Proof { Fate::Drop } else { Fate::Keep };
-        self.pipeline.execute(PORTAL, fate);
-        self.pipeline.close(b'P', PORTAL);
+        self.ask_around(question, fate);
         self.counting = true;
     }
 

@@ -76,7 +76,7 @@ impl Session {
         let empty = parts.empty && self.backside.multi_statements;
         let head = command.payload.slice(..command.payload.len() - text.len());
         let deprecate_eof = self.backside.capabilities & DEPRECATE_EOF != 0;
-        let mut number = 1;
+        let mut number = self.answer;
         for (at, part) in parts.ranges.iter().enumerate() {
             let last = at + 1 == parts.ranges.len() && !empty;
             let alone = self.part(&head, text.slice(part.clone())).await?;
