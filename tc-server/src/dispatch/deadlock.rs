@@ -4,7 +4,7 @@
 //! tell; such a connection may belong to one who waits here, for the very transaction that waits there.
 
 use super::proxies::SessionId;
-use super::turn::{Connection, Held, Turn, Want, Who, conflict};
+use super::turn::{Connection, Held, Turn, Want, Who, conflict, with_circle};
 use super::waiters::Waiters;
 use atone_protocol::{Refusal, Stuck, Xid};
 use std::collections::{BTreeMap, BTreeSet};
@@ -67,6 +67,11 @@ impl Graph {
         self.locals.remove(connection);
     }
 
+    /// Whoever waits here has got his row locks; what was told of him before is stale.
+    fn waits_here(&self, connection: &Connection) -> bool {
+        self.queued.contains_key(connection) || self.locals.contains_key(connection)
+    }
+
     /// Somebody waits to be given what he has read.
     pub fn reader_waits(&mut self, who: Who, id: u64, reading: Reading) {
         self.readers.entry(who).or_default().insert(id, reading);
@@ -85,13 +90,7 @@ impl Graph {
     pub fn fail_readers(&mut self, who: &Who, circle: &[Who]) -> bool {
         let Some(readings) = self.readers.remove(who) else { return false };
         for Reading { refusal, turn, .. } in readings.into_values() {
-            turn.fail(match refusal {
-                Refusal::Conflict { key, holder, holder_status, .. } => {
-                    let deadlock = circle.iter().map(Who::to_string).collect();
-                    Refusal::Conflict { key, holder, holder_status, deadlock }
-                }
-                other => other,
-            });
+            turn.fail(with_circle(refusal, circle));
         }
         true
     }
@@ -129,16 +128,11 @@ impl Graph {
 
     pub fn fail_local(&mut self, connection: &Connection, circle: &[Who], held: Held<'_>) {
         let Some((want, turn)) = self.locals.remove(connection) else { return };
-        let first = held.others(&want, None).into_iter().next();
-        let refusal = match first.map(|(who, status)| conflict(&want.lock, who, status)) {
-            Some(Refusal::Conflict { key, holder, holder_status, .. }) => {
-                let deadlock = circle.iter().map(Who::to_string).collect();
-                Refusal::Conflict { key, holder, holder_status, deadlock }
-            }
+        match held.others(&want, None).into_iter().next() {
+            Some((holder, status)) => turn.fail(with_circle(conflict(&want.lock, holder, status), circle)),
             // It is free meanwhile.
-            Some(_) | None => return turn.call(),
-        };
-        turn.fail(refusal);
+            None => turn.call(),
+        }
     }
 }
 
@@ -147,7 +141,8 @@ impl Waiters {
         let graph = &self.graph;
         let mut found = BTreeSet::new();
         let in_database = |connection: &Connection| {
-            let by = graph.stuck.get(connection).into_iter().flat_map(|stuck| &stuck.by);
+            let stuck = graph.stuck.get(connection).filter(|_| !graph.waits_here(connection));
+            let by = stuck.into_iter().flat_map(|stuck| &stuck.by);
             by.map(|other| graph.owner(other)).collect::<Vec<_>>()
         };
         match who {
@@ -197,7 +192,7 @@ impl Waiters {
         let rank = |who: &Who| match who {
             _ if self.graph.readers.contains_key(who) => Some((2, None)),
             Who::Local(connection) => self.graph.locals.contains_key(connection).then_some((1, None)),
-            Who::Global(xid) => self.by_xid.contains_key(xid).then_some((0, Some(*xid))),
+            Who::Global(xid) => self.is_kept_waiting(*xid, held).then_some((0, Some(*xid))),
         };
         let (at, _) = circle
             .iter()

@@ -85,3 +85,14 @@ impl Turn {
 pub(super) fn conflict(lock: &Lock, holder: Xid, holder_status: TxStatus) -> Refusal {
     Refusal::Conflict { key: lock.key.clone(), holder, holder_status, deadlock: Vec::new() }
 }
+
+/// A conflict that closed a circle says who waits for whom.
+pub(super) fn with_circle(refusal: Refusal, circle: &[Who]) -> Refusal {
+    match refusal {
+        Refusal::Conflict { key, holder, holder_status, .. } => {
+            let deadlock = circle.iter().map(Who::to_string).collect();
+            Refusal::Conflict { key, holder, holder_status, deadlock }
+        }
+        other => other,
+    }
+}

@@ -4,7 +4,7 @@
 //! behind it, except for keys his own transaction holds already, and keys that both only share.
 
 use super::deadlock::Graph;
-use super::turn::{Connection, Held, Turn, Want, Who, conflict};
+use super::turn::{Connection, Held, Turn, Want, Who, conflict, with_circle};
 use crate::state::Lock;
 use atone_protocol::{LockKey, Refusal, TxStatus, Xid};
 use std::collections::{BTreeMap, BTreeSet};
@@ -243,24 +243,19 @@ impl Waiters {
 
     fn yield_all_of(&mut self, xid: Xid, circle: &[Who], held: Held<'_>) {
         for id in self.by_xid.get(&xid).cloned().unwrap_or_default() {
-            // One that left may have made others leave.
-            if let Some(turn) = self.by_id.get(&id).map(|w| Arc::clone(&w.turn)) {
-                turn.fail(self.deadlock(id, circle, held));
+            // One that left may have made others leave, and one that was called is about to have its keys.
+            let Some(waiter) = self.by_id.get(&id) else { continue };
+            if let Some(obstacle) = self.obstacle(xid, &waiter.wants, id, held) {
+                waiter.turn.fail(with_circle(obstacle, circle));
                 self.leave(id, held);
             }
         }
     }
 
-    fn deadlock(&self, id: u64, circle: &[Who], held: Held<'_>) -> Refusal {
-        let waiter = &self.by_id[&id];
-        match self.obstacle(waiter.xid, &waiter.wants, id, held) {
-            Some(Refusal::Conflict { key, holder, holder_status, .. }) => {
-                let deadlock = circle.iter().map(Who::to_string).collect();
-                Refusal::Conflict { key, holder, holder_status, deadlock }
-            }
-            Some(other) => other,
-            None => Refusal::Invalid("deadlock between global transactions; try again".to_owned()),
-        }
+    /// It waits here for others, and not only to hear that it has its keys.
+    pub(super) fn is_kept_waiting(&self, xid: Xid, held: Held<'_>) -> bool {
+        let mut places = self.by_xid.get(&xid).into_iter().flatten().map(|id| (id, &self.by_id[id]));
+        places.any(|(id, waiter)| self.obstacle(xid, &waiter.wants, *id, held).is_some())
     }
 
     /// Whom a transaction waits for in the queue: holders, and the nearest of those in front of it.

@@ -231,6 +231,28 @@ fn a_circle_through_a_database_is_broken_here() {
     }
 }
 
+/// Of transaction 2, connection 20 waits here, or has just been called; what was told of it is stale, and what was told of
+/// its connection 21 is not. Transaction 3 waits in the database for connection 20.
+#[test]
+fn who_was_called_yields_to_nobody() {
+    for (number, called) in [(20, true), (20, false), (21, true)] {
+        let mut world = World::default();
+        world.ask(1, &[(1, false)]);
+        let want = Want { lock: lock(1), shared: false };
+        let place = world.waiters.join(xid(2), true, vec![want], Some(connection(20)), &world.held).unwrap();
+        if called {
+            world.held = Holders::default();
+            world.waiters.call_next(&lock(1), &world.held);
+        }
+        for told in [stuck(30, Some(xid(3)), &[20]), stuck(number, Some(xid(2)), &[30])] {
+            let who = world.waiters.graph.tell(SessionId(7), told).unwrap();
+            world.waiters.break_circles_of(&who, &world.held);
+        }
+        assert_eq!(place.turn.called().now_or_never().is_some(), called);
+        assert!(verdict(&place.turn).is_none() && world.waiters.by_id.contains_key(&place.id));
+    }
+}
+
 #[test]
 fn what_a_proxy_told_ends_with_its_statement_and_with_the_proxy() {
     let mut world = World::default();
