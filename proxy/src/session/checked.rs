@@ -277,12 +277,7 @@ impl Session {
         if command.code() == command::STMT_BULK_EXECUTE {
             return uncheckable("a read with many sets of parameters at once");
         }
-        let mut reach = self.reach_of(&read, command).await?;
-        if reach == Reach::Tables([].into()) {
-            // Tables may have been made elsewhere a moment ago.
-            self.mysql.catalogue.forget();
-            reach = self.reach_of(&read, command).await?;
-        }
+        let reach = self.reach_of(&read, command).await?;
         if reach == Reach::Tables([].into()) {
             return Ok(Look::Other);
         }

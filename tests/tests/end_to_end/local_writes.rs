@@ -440,3 +440,41 @@ async fn a_comment_behind_a_semicolon_hides_no_write() {
         }
     }
 }
+
+/// Made past the proxy, right after it had a look at everything, and used at once.
+#[tokio::test]
+async fn what_was_made_a_moment_ago_is_known() {
+    for kind in Kind::ALL {
+        let room = room("local_new", TABLES).await;
+        let mut direct = room.direct(kind).await;
+        let mut writer = room.app(kind).await;
+        let _holder = holding(&room, kind, "UPDATE t SET v = 5 WHERE id = 1").await;
+        for (old, new, write) in [
+            (
+                "REPLACE INTO u VALUES (1, 'one', 1)",
+                "CREATE PROCEDURE bump_now(at INT) UPDATE t SET v = v + 1 WHERE id = at",
+                "CALL bump_now(1)",
+            ),
+            (
+                "SELECT ABS (1)",
+                "CREATE FUNCTION bumped_now(at INT) RETURNS INT DETERMINISTIC BEGIN UPDATE t SET v = 0 WHERE id = at; RETURN 1; END",
+                "SELECT bumped_now(1)",
+            ),
+            (
+                "UPDATE f SET v = ABS (1)",
+                "CREATE FUNCTION bumped_f(at INT) RETURNS INT DETERMINISTIC BEGIN UPDATE t SET v = 0 WHERE id = at; RETURN 1; END",
+                "UPDATE f SET v = bumped_f(1)",
+            ),
+            (
+                "REPLACE INTO u VALUES (1, 'one', 1)",
+                "CREATE VIEW tv_now AS SELECT * FROM t",
+                "REPLACE INTO tv_now VALUES (1, 1)",
+            ),
+        ] {
+            assert_eq!(error_of(&mut writer, old).await, Default::default(), "{kind:?}: {old}");
+            direct.query_drop(new).await.unwrap();
+            let (code, told) = error_of(&mut writer, write).await;
+            assert!(code == 1205 && told.contains("is locked by"), "{kind:?}: {write}: {code} {told}");
+        }
+    }
+}

@@ -1,12 +1,12 @@
 //! Tables as the database's catalogue describes them, remembered for a second.
 
-use super::{footprint::Footprint, foreign_keys::of_table, writers::Writers};
+use super::{footprint::Footprint, foreign_keys::of_table, remembered::Remembered, writers::Writers};
 use crate::backend::{Entry, ForeignKeys, Reference};
 use atone_undo_log::capture::{Column, ColumnKind, Key, KeyPart, Parent, Storage, Table, referenced_key};
 use dashmap::DashMap;
 use mysql_async::{Conn, prelude::Queryable};
 use std::{
-    sync::{Arc, PoisonError, RwLock, RwLockWriteGuard},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -21,15 +21,18 @@ type Known<T> = (Instant, T);
 /// The cache.
 pub struct Catalogue {
     mariadb: bool,
-    tables: DashMap<(String, String), Known<Option<Arc<Entry>>>>,
-    writers: RwLock<Option<Known<Arc<Writers>>>>,
-    footprint: RwLock<Option<(Duration, Known<Arc<Footprint>>)>>,
+    tables: DashMap<(String, String), Known<Arc<Entry>>>,
+    /// Which names may write although they stand in a read.
+    pub(super) writers: Remembered<Writers>,
+    /// What statements may reach.
+    pub(super) footprint: Remembered<Footprint>,
 }
 
 impl Catalogue {
     /// Nothing is known yet of this kind of server.
     pub(super) fn new(mariadb: bool) -> Self {
-        Self { mariadb, tables: DashMap::new(), writers: RwLock::new(None), footprint: RwLock::new(None) }
+        let (writers, footprint) = (Remembered::new(FRESH), Remembered::new(FRESH));
+        Self { mariadb, tables: DashMap::new(), writers, footprint }
     }
 
     /// Has the table the triggers and the foreign keys that the entry knows? Asked while our local transaction holds
@@ -46,7 +49,7 @@ impl Catalogue {
         Ok(now == *table && cascades(&keys) == entry.cascades)
     }
 
-    pub(super) fn recent(&self, schema: &str, table: &str) -> Option<Option<Arc<Entry>>> {
+    pub(super) fn recent(&self, schema: &str, table: &str) -> Option<Arc<Entry>> {
         let known = self.tables.get(&(schema.to_owned(), table.to_owned()))?;
         (known.0.elapsed() < FRESH).then(|| known.1.clone())
     }
@@ -54,47 +57,13 @@ impl Catalogue {
     /// Forgets everything: the schema was changed.
     pub fn forget(&self) {
         self.tables.clear();
-        *self.writers() = None;
-        *self.footprint.write().unwrap_or_else(PoisonError::into_inner) = None;
-    }
-
-    pub(super) fn recent_footprint(&self) -> Option<Arc<Footprint>> {
-        let (fresh, known) = self.footprint.read().unwrap_or_else(PoisonError::into_inner).clone()?;
-        (known.0.elapsed() < fresh).then_some(known.1)
-    }
-
-    /// Asks what statements may reach. Where that takes long it is asked less often.
-    pub(super) async fn load_footprint(&self, conn: &mut Conn) -> Result<Arc<Footprint>, mysql_async::Error> {
-        let asked = Instant::now();
-        let all = Arc::new(super::footprint::read(conn, self.mariadb).await?);
-        let fresh = FRESH.max(asked.elapsed() * 10);
-        let known = Some((fresh, (asked, all.clone())));
-        *self.footprint.write().unwrap_or_else(PoisonError::into_inner) = known;
-        Ok(all)
-    }
-
-    fn writers(&self) -> RwLockWriteGuard<'_, Option<Known<Arc<Writers>>>> {
-        // A panic elsewhere leaves a whole value behind.
-        self.writers.write().unwrap_or_else(PoisonError::into_inner)
+        self.writers.forget();
+        self.footprint.forget();
     }
 
     /// Were there views that write when they were last asked for? Perhaps, if they never were.
     pub fn had_writing_views(&self) -> bool {
-        let known = self.writers.read().unwrap_or_else(PoisonError::into_inner);
-        known.as_ref().is_none_or(|known| known.1.has_views())
-    }
-
-    pub(super) fn recent_writers(&self) -> Option<Arc<Writers>> {
-        let known = self.writers.read().unwrap_or_else(PoisonError::into_inner).clone()?;
-        (known.0.elapsed() < FRESH).then_some(known.1)
-    }
-
-    /// Asks which names may write although they stand in a read.
-    pub(super) async fn load_writers(&self, conn: &mut Conn) -> Result<Arc<Writers>, mysql_async::Error> {
-        let asked = Instant::now();
-        let writers = Arc::new(super::writers::read(conn).await?);
-        *self.writers() = Some((asked, writers.clone()));
-        Ok(writers)
+        self.writers.last().is_none_or(|known| known.has_views())
     }
 
     /// Asks the database.
@@ -109,7 +78,10 @@ impl Catalogue {
         if self.tables.len() >= CAPACITY {
             self.tables.clear();
         }
-        self.tables.insert((schema.to_owned(), table.to_owned()), (asked, entry.clone()));
+        // One that is not there is asked for each time: it may be made at any moment, and be written to at once.
+        if let Some(entry) = &entry {
+            self.tables.insert((schema.to_owned(), table.to_owned()), (asked, entry.clone()));
+        }
         Ok(entry)
     }
 }

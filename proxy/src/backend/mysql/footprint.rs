@@ -61,6 +61,19 @@ impl Footprint {
         Reach::Tables(found)
     }
 
+    /// Those of these names that are unknown: columns and words, or what was made since.
+    pub fn missing(&self, names: &Names, schema: Option<&str>) -> Vec<String> {
+        let schemas = schema.into_iter().chain(names.qualifiers.iter().map(String::as_str));
+        let schemas: BTreeSet<&str> = schemas.collect();
+        let all: BTreeSet<&String> = names.all.iter().filter(|name| !is_number(name)).collect();
+        let pairs = schemas.iter().flat_map(|schema| all.iter().map(move |name| (*schema, *name)));
+        let known = |(schema, name): &(&str, &String)| {
+            let named = ((*schema).to_owned(), (*name).clone());
+            self.tables.contains_key(&named) || self.bodies.contains_key(&named)
+        };
+        pairs.filter(|pair| !known(pair)).map(|(schema, name)| format!("{schema}.{name}")).collect()
+    }
+
     /// Everything that these names may be the names of; false when they do not tell.
     fn name(&self, names: &Names, schema: Option<&str>, open: &mut Vec<Named>) -> bool {
         if names.all.iter().any(|n| DYNAMIC.contains(&n.as_str()))
@@ -79,6 +92,12 @@ impl Footprint {
         }
         true
     }
+}
+
+/// A number stands among the names, since the server would take it for one in some places.
+fn is_number(name: &str) -> bool {
+    let number = name.starts_with("0x") || name.starts_with("0b") || name.parse::<f64>().is_ok();
+    number && name.starts_with(|c: char| c.is_ascii_digit())
 }
 
 const OURS: &str = "NOT IN ('sys', 'mysql', 'information_schema', 'performance_schema')";

@@ -6,6 +6,7 @@ mod foreign_keys;
 mod grants;
 mod look;
 mod privileges;
+mod remembered;
 mod schema;
 mod server;
 mod tx;
@@ -18,8 +19,8 @@ use super::{
 };
 use crate::config::Account;
 use atone_protocol::Lineage;
+use atone_undo_log::analyze::Names;
 use catalogue::Catalogue;
-use footprint::Footprint;
 pub use footprint::Reach;
 use mysql_async::{Conn, OptsBuilder, Pool, prelude::Queryable};
 pub(super) use tx::{DATA_ERRORS, ORDER_ERRORS, Tx};
@@ -106,28 +107,31 @@ impl MySql {
     /// The table of this name, fresh enough to trust; None when there is none.
     pub async fn table(&self, schema: &str, table: &str) -> Result<Option<Arc<Entry>>, BackendError> {
         if let Some(known) = self.catalogue.recent(schema, table) {
-            return Ok(known);
+            return Ok(Some(known));
         }
         let (mut conn, _) = self.question().await?;
         self.catalogue.load(&mut conn, schema, table).await.map_err(|e| self.wrap(e))
     }
 
-    /// The names that may write although they stand in a read; as of now, or as of a moment ago.
-    pub async fn writers(&self, now: bool) -> Result<Arc<writers::Writers>, BackendError> {
-        if let (false, Some(known)) = (now, self.catalogue.recent_writers()) {
-            return Ok(known);
-        }
-        let (mut conn, _) = self.question().await?;
-        self.catalogue.load_writers(&mut conn).await.map_err(|e| self.wrap(e))
+    /// The names that may write although they stand in a read: as of now, or as of a moment ago if all that these names
+    /// call was known then.
+    pub async fn writers(&self, names: &Names, now: bool) -> Result<Arc<writers::Writers>, BackendError> {
+        let read = async || {
+            let (mut conn, _) = self.question().await?;
+            writers::read(&mut conn).await.map_err(|e| self.wrap(e))
+        };
+        self.catalogue.writers.get(now, |known| known.missing(names), read).await
     }
 
-    /// What statements may reach by the names in them, as of a moment ago.
-    pub async fn footprint(&self) -> Result<Arc<Footprint>, BackendError> {
-        if let Some(known) = self.catalogue.recent_footprint() {
-            return Ok(known);
-        }
-        let (mut conn, _) = self.question().await?;
-        self.catalogue.load_footprint(&mut conn).await.map_err(|e| self.wrap(e))
+    /// What statements with these names may reach, as of a moment ago if the names were known then; `schema` is the
+    /// session's default, in lower case.
+    pub async fn reach(&self, names: &Names, schema: Option<&str>) -> Result<Reach, BackendError> {
+        let read = async || {
+            let (mut conn, _) = self.question().await?;
+            footprint::read(&mut conn, self.mariadb).await.map_err(|e| self.wrap(e))
+        };
+        let known = self.catalogue.footprint.get(false, |known| known.missing(names, schema), read).await?;
+        Ok(known.reach(names, schema))
     }
 
     /// Are these tables still free of triggers and foreign keys that were not known when they were first touched?

@@ -30,6 +30,11 @@ impl Writers {
         function.or_else(|| names.all.iter().find(|n| view(n))).map(String::as_str)
     }
 
+    /// What these names call and is not known: native functions that are not listed, tables behind INSERT, or what was made since.
+    pub fn missing(&self, names: &Names) -> Vec<String> {
+        names.called.iter().filter(|name| !self.functions.contains(*name)).cloned().collect()
+    }
+
     /// May it mention such a view, whatever the session's default schema is?
     pub fn named(&self, names: &Names) -> bool {
         self.views.iter().any(|(_, view)| names.all.contains(view))

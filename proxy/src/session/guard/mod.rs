@@ -230,7 +230,7 @@ impl Session {
             return Ok(false);
         }
         // While our own account reaches no server, reads go on; only a view could hide what writes in them.
-        let Ok(writers) = self.mysql.writers(false).await else { return Ok(!by_view) };
+        let Ok(writers) = self.mysql.writers(&names, false).await else { return Ok(!by_view) };
         if writers.named(&names) {
             self.settings().await?;
         }

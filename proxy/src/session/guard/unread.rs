@@ -150,8 +150,7 @@ impl Session {
             return Reach::Everything;
         };
         let schema = schema.as_ref().map(|schema| schema.to_lowercase());
-        let footprint = self.mysql.footprint().await;
-        footprint.map_or(Reach::Everything, |footprint| footprint.reach(&names, schema.as_deref()))
+        self.mysql.reach(&names, schema.as_deref()).await.unwrap_or(Reach::Everything)
     }
 
     /// What it may write.
@@ -182,11 +181,9 @@ impl Session {
         }
         let names = names_in(text, settings.mode);
         let names = names.filter(|names| settings.is_utf8() || names.all.iter().all(|n| n.is_ascii()));
-        let (Some(names), Ok(footprint)) = (names, self.mysql.footprint().await) else {
-            return Ok(Reach::Everything);
-        };
+        let Some(names) = names else { return Ok(Reach::Everything) };
         let schema = settings.schema.as_ref().map(|schema| schema.to_lowercase());
-        Ok(footprint.reach(&names, schema.as_deref()))
+        Ok(self.mysql.reach(&names, schema.as_deref()).await.unwrap_or(Reach::Everything))
     }
 }
 
