@@ -18,6 +18,9 @@ use crate::wire::{
 use atone_undo_log::postgres::{Class, Counted};
 use std::{io, sync::Arc};
 
+/// A statement that does nothing.
+const NOTHING: &str = "SELECT WHERE false";
+
 impl Session {
     /// Before a statement of a text of several, `rest` being it and all behind it. False: it was seen to.
     pub(super) async fn next_of_text(&mut self, rest: &[Arc<Prepared>]) -> Result<bool, End> {
@@ -47,6 +50,10 @@ impl Session {
             | Class::Rollback { chain: true }
             | Class::Commit { chain: true } => {
                 self.out_of_block(&next.text).await?;
+                Ok(false)
+            }
+            Class::Commit { chain: false } => {
+                self.commit_without_block().await?;
                 Ok(false)
             }
             _ if ends_block(next) => {
@@ -94,6 +101,34 @@ impl Session {
         Ok(())
     }
 
+    /// COMMIT without a block of the client's: what came before is committed, and then it is said that there is no block, as
+    /// one of several statements, since the server names the place in its source.
+    async fn commit_without_block(&mut self) -> Result<(), End> {
+        // As the COMMIT of a block of ours is, this one is not heard by the client.
+        self.text_block = true;
+        self.commit_block().await?;
+        self.send().await?;
+        if self.skipping {
+            return Ok(());
+        }
+        self.say(&format!("{NOTHING};COMMIT\0")).await?;
+        let mut first = true;
+        loop {
+            let Message { tag, frame } = self.database.message(LIMIT).await?;
+            match tag {
+                b'Z' => return Ok(()),
+                b'C' if first => first = false,
+                b'T' if first => {}
+                b'N' | b'A' | b'S' | b'C' => self.answer.extend(&frame),
+                b'E' => {
+                    self.answer.extend(&frame);
+                    self.skipping = true;
+                }
+                _ => return Err(io::Error::new(io::ErrorKind::InvalidData, "no end of a block").into()),
+            }
+        }
+    }
+
     /// A statement that the server surely refuses outside of blocks: in the simple protocol, since it names the place in its
     /// source. What came before in the text is undone by it.
     async fn out_of_block(&mut self, text: &str) -> Result<(), End> {
@@ -102,11 +137,7 @@ impl Session {
             return Ok(());
         }
         self.abandon().await?;
-        let query = format!("{text}\n;EXECUTE \"atone refused the statement before\"\0");
-        let mut frame = vec![b'Q'];
-        frame.extend((query.len() as u32 + 4).to_be_bytes());
-        frame.extend(query.as_bytes());
-        self.database.write(&frame).await?;
+        self.say(&format!("{text}\n;EXECUTE \"atone refused the statement before\"\0")).await?;
         loop {
             let Message { tag, frame } = self.database.message(LIMIT).await?;
             match tag {
@@ -117,6 +148,14 @@ impl Session {
         }
         self.skipping = true;
         Ok(())
+    }
+
+    /// A simple Query.
+    async fn say(&mut self, query: &str) -> Result<(), End> {
+        let mut frame = vec![b'Q'];
+        frame.extend((query.len() as u32 + 4).to_be_bytes());
+        frame.extend(query.as_bytes());
+        Ok(self.database.write(&frame).await?)
     }
 }
 

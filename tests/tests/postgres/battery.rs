@@ -25,7 +25,7 @@ async fn compare(kind: Kind, name: &str, script: &str) -> Result<(), String> {
     let got = play(script, async || proxied.raw(true).await).await;
     let got = got.map_err(|error| format!("{name}: {error}"))?;
     for (at, (left, right)) in got.iter().zip(&expected).enumerate() {
-        if plain(left) != plain(right) {
+        if left != right {
             let before = got[at.saturating_sub(4)..at].join("\n");
             return Err(format!("{name}: after\n{before}\nthrough the proxy:\n{left}\ndirect:\n{right}"));
         }
@@ -74,7 +74,7 @@ async fn compare_inside(kind: Kind, name: &str, script: &str) -> Result<Option<S
     proxied.world.api().rollback(&xid).unwrap();
     let ended = proxied.calm(&xid).await;
     let refused = got.iter().position(|line| line.contains("M=\"atone: "));
-    let same = got.iter().zip(&expected).position(|(left, right)| plain(left) != plain(right));
+    let same = got.iter().zip(&expected).position(|(left, right)| left != right);
     let end = refused.unwrap_or(got.len());
     if let Some(at) = same.filter(|at| *at < end) {
         let before = got[at.saturating_sub(4)..at].join("\n");
@@ -91,16 +91,6 @@ async fn compare_inside(kind: Kind, name: &str, script: &str) -> Result<Option<S
         return Err(format!("{name}: {ended}, but something is left: {}", proxied.dump().await));
     }
     Ok(refused.map(|at| format!("{name}: {}", got[at])))
-}
-
-/// All of it, but for the line in the server's source of one notice: that of a COMMIT among several statements of a text, which
-/// are no block of the server's own when we run them.
-fn plain(line: &str) -> String {
-    if !line.starts_with("  N ") || !line.contains("R=\"EndTransactionBlock\"") {
-        return line.to_owned();
-    }
-    let fields = line.split("\" ").filter(|field| !field.starts_with("L="));
-    fields.collect::<Vec<_>>().join("\" ")
 }
 
 /// Plays a collection of sessions inside. Refused, or otherwise known to differ, are those of `refused`, for a reason with these
