@@ -115,6 +115,8 @@ pub struct Session {
     block: bool,
     /// A block of ours stands around statements of a text.
     text_block: bool,
+    /// The notice that there is none of the client's, for a PREPARE TRANSACTION that ends it.
+    no_block: Vec<u8>,
     statements: Statements,
     pipeline: Pipeline,
     /// What the client gets next.
@@ -178,6 +180,7 @@ impl Session {
             status,
             block: false,
             text_block: false,
+            no_block: Vec::new(),
             statements: Statements::default(),
             pipeline: Pipeline::default(),
             answer: Vec::new(),

@@ -92,11 +92,8 @@ impl Session {
             self.refuse(&Failure::misuse(what)).await?;
             return self.on_sync().await;
         }
-        let ends = |p: &Arc<Prepared>| {
-            let class = p.class();
-            matches!(class, Class::Rollback { .. } | Class::RollbackTo(_) | Class::Commit { .. })
-        };
-        if self.failed() && self.ended.is_none() && !statements.iter().any(|p| ends(p) || ours(p)) {
+        let ends = |p: &Arc<Prepared>| ends_block(p) || ours(p);
+        if self.failed() && self.ended.is_none() && !statements.iter().any(ends) {
             // The server refuses it in its own words.
             return self.relay(message).await;
         }
@@ -140,7 +137,7 @@ impl Session {
     }
 
     /// One statement of a simple Query.
-    async fn simple(&mut self, prepared: &Arc<Prepared>) -> Result<(), End> {
+    pub(super) async fn simple(&mut self, prepared: &Arc<Prepared>) -> Result<(), End> {
         let none = Bind {
             portal: Vec::new(),
             statement: QUERY.into(),

@@ -56,6 +56,21 @@ impl Session {
                 self.commit_without_block().await?;
                 Ok(false)
             }
+            Class::Unsupported(_) if ends_block(next) && self.guarding() => {
+                self.open_prepared().await?;
+                self.send().await?;
+                if !self.skipping {
+                    self.answer.append(&mut self.no_block);
+                    // As if our block were the client's.
+                    (self.text_block, self.block) = (false, true);
+                    self.simple(next).await?;
+                    self.send().await?;
+                    if self.skipping {
+                        (self.text_block, self.block) = (true, false);
+                    }
+                }
+                Ok(false)
+            }
             _ if ends_block(next) => {
                 if self.text_block {
                     self.commit_block().await?;
@@ -63,14 +78,36 @@ impl Session {
                 Ok(!self.skipping)
             }
             _ => {
-                let stretch = rest.iter().take_while(|p| !ends_block(p));
-                if !self.text_block && stretch.into_iter().any(needs_block) {
+                let (stretch, end) = rest.split_at(rest.iter().position(ends_block).unwrap_or(rest.len()));
+                let prepared = matches!(end.first().map(|end| end.class()), Some(Class::Unsupported(_)));
+                if prepared && self.guarding() {
+                    self.open_prepared().await?;
+                } else if !self.text_block && stretch.iter().any(needs_block) {
                     self.end_block("BEGIN", Fate::Drop);
                     self.text_block = true;
                 }
-                Ok(true)
+                Ok(!self.skipping)
             }
         }
+    }
+
+    /// Statements that PREPARE TRANSACTION ends, without a BEGIN of the client's: the server prepares them, with a notice that
+    /// there is no block.
+    async fn open_prepared(&mut self) -> Result<(), End> {
+        if self.text_block {
+            return Ok(());
+        }
+        self.send().await?;
+        // Behind others in a pipeline it would commit what these have done.
+        let alone = !self.executed && self.branch.is_none();
+        if !self.skipping && alone {
+            let at = self.answer.len();
+            self.say_no_block(false).await?;
+            self.no_block = self.answer.split_off(at);
+        }
+        self.end_block("BEGIN", Fate::Drop);
+        self.text_block = true;
+        Ok(())
     }
 
     /// A statement that begins or ends a block of ours is gathered.
@@ -111,14 +148,19 @@ impl Session {
         if self.skipping {
             return Ok(());
         }
+        self.say_no_block(true).await
+    }
+
+    /// COMMIT as the second of two statements, of which the first does nothing.
+    async fn say_no_block(&mut self, tagged: bool) -> Result<(), End> {
         self.say(&format!("{NOTHING};COMMIT\0")).await?;
         let mut first = true;
         loop {
             let Message { tag, frame } = self.database.message(LIMIT).await?;
             match tag {
                 b'Z' => return Ok(()),
-                b'C' if first => first = false,
                 b'T' if first => {}
+                b'C' if std::mem::take(&mut first) || !tagged => {}
                 b'N' | b'A' | b'S' | b'C' => self.answer.extend(&frame),
                 b'E' => {
                     self.answer.extend(&frame);

@@ -419,7 +419,7 @@ impl Session {
             Class::Counted(how) => return self.counted(how, frame).await,
             Class::Unsupported(_)
                 if self.guarding()
-                    && self.guard_is_up()
+                    && (self.guard_is_up() || self.block)
                     && first_words::prepares_transaction(&prepared.text) =>
             {
                 return self.commit(frame, false).await;

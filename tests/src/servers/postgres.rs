@@ -115,7 +115,7 @@ fn serve(
         "dynamic_shared_memory_type=mmap",
         "shared_buffers=32MB",
         "max_connections=400",
-        "max_prepared_transactions=0",
+        "max_prepared_transactions=5",
         "wal_level=replica",
         "max_wal_senders=4",
         "min_wal_size=8MB",
