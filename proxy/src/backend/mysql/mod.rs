@@ -125,13 +125,18 @@ impl MySql {
 
     /// What statements with these names may reach, as of a moment ago if the names were known then; `schema` is the
     /// session's default, in lower case.
-    pub async fn reach(&self, names: &Names, schema: Option<&str>) -> Result<Reach, BackendError> {
+    pub async fn reach(&self, names: &Names, schema: Option<&str>) -> Reach {
         let read = async || {
             let (mut conn, _) = self.question().await?;
             footprint::read(&mut conn, self.mariadb).await.map_err(|e| self.wrap(e))
         };
-        let known = self.catalogue.footprint.get(false, |known| known.missing(names, schema), read).await?;
-        Ok(known.reach(names, schema))
+        match self.catalogue.footprint.get(false, |known| known.missing(names, schema), read).await {
+            Ok(known) => known.reach(names, schema),
+            Err(error) => {
+                tracing::warn!(resource = %self.name, %error, "cannot read what statements may reach: they wait for all locks");
+                Reach::Everything
+            }
+        }
     }
 
     /// Are these tables still free of triggers and foreign keys that were not known when they were first touched?

@@ -150,7 +150,7 @@ impl Session {
             return Reach::Everything;
         };
         let schema = schema.as_ref().map(|schema| schema.to_lowercase());
-        self.mysql.reach(&names, schema.as_deref()).await.unwrap_or(Reach::Everything)
+        self.mysql.reach(&names, schema.as_deref()).await
     }
 
     /// What it may write.
@@ -183,7 +183,7 @@ impl Session {
         let names = names.filter(|names| settings.is_utf8() || names.all.iter().all(|n| n.is_ascii()));
         let Some(names) = names else { return Ok(Reach::Everything) };
         let schema = settings.schema.as_ref().map(|schema| schema.to_lowercase());
-        Ok(self.mysql.reach(&names, schema.as_deref()).await.unwrap_or(Reach::Everything))
+        Ok(self.mysql.reach(&names, schema.as_deref()).await)
     }
 }
 
