@@ -187,8 +187,8 @@ impl Planner<'_> {
         }
         // A call of what may be stored is looked up now; the views a moment ago are good enough.
         let now = self.only_keys.is_none() && !names.called.is_empty();
-        let writers = self.mysql.writers(&names, now).await?;
         let schema = self.settings.schema.as_ref().map(|s| s.to_lowercase());
+        let writers = self.mysql.writers(&names, schema.as_deref(), now).await?;
         match writers.mentioned(&names, schema.as_deref()) {
             None => Ok(()),
             Some(name) => {

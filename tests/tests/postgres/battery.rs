@@ -36,12 +36,16 @@ async fn compare(kind: Kind, name: &str, script: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// One after the other: they share a room, so that what they say of it is the same.
-static TURN: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+/// One after the other on a server: they share a room, so that what they say of it is the same.
+static TURNS: [tokio::sync::Mutex<()>; 2] = [const { tokio::sync::Mutex::const_new(()) }; 2];
+
+async fn turn(kind: Kind) -> tokio::sync::MutexGuard<'static, ()> {
+    TURNS[usize::from(kind == Kind::Pg18)].lock().await
+}
 
 /// Plays a collection of sessions, to the end even if some differ.
 async fn battery(kind: Kind, sessions: &[(&str, &str)]) {
-    let _turn = TURN.lock().await;
+    let _turn = turn(kind).await;
     let mut failed = Vec::new();
     for (name, script) in sessions {
         failed.extend(compare(kind, name, script).await.err());
@@ -96,7 +100,7 @@ async fn compare_inside(kind: Kind, name: &str, script: &str) -> Result<Option<S
 /// Plays a collection of sessions inside. Refused, or otherwise known to differ, are those of `refused`, for a reason with these
 /// words, and no others.
 async fn battery_inside(kind: Kind, sessions: &[(&str, &str)], refused: &[(&str, &str)]) {
-    let _turn = TURN.lock().await;
+    let _turn = turn(kind).await;
     let mut failed = Vec::new();
     for (name, script) in sessions {
         let known = refused.iter().find(|(session, _)| session == name);

@@ -95,7 +95,7 @@ impl Footprint {
 }
 
 /// A number stands among the names, since the server would take it for one in some places.
-fn is_number(name: &str) -> bool {
+pub(super) fn is_number(name: &str) -> bool {
     let number = name.starts_with("0x") || name.starts_with("0b") || name.parse::<f64>().is_ok();
     number && name.starts_with(|c: char| c.is_ascii_digit())
 }

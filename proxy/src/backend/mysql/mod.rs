@@ -113,14 +113,19 @@ impl MySql {
         self.catalogue.load(&mut conn, schema, table).await.map_err(|e| self.wrap(e))
     }
 
-    /// The names that may write although they stand in a read: as of now, or as of a moment ago if all that these names
-    /// call was known then.
-    pub async fn writers(&self, names: &Names, now: bool) -> Result<Arc<writers::Writers>, BackendError> {
+    /// The names that may write although they stand in a read: as of now, or as of a moment ago if these names were known then;
+    /// `schema` is the session's default, in lower case, if it is known.
+    pub async fn writers(
+        &self,
+        names: &Names,
+        schema: Option<&str>,
+        now: bool,
+    ) -> Result<Arc<writers::Writers>, BackendError> {
         let read = async || {
             let (mut conn, _) = self.question().await?;
             writers::read(&mut conn).await.map_err(|e| self.wrap(e))
         };
-        self.catalogue.writers.get(now, |known| known.missing(names), read).await
+        self.catalogue.writers.get(now, |known| known.missing(names, schema), read).await
     }
 
     /// What statements with these names may reach, as of a moment ago if the names were known then; `schema` is the

@@ -1,5 +1,6 @@
 //! Names that may write rows although they stand in a read: stored functions, packages, and the views that call one.
 
+use super::footprint::is_number;
 use atone_undo_log::{
     analyze::{Names, names_in},
     sql::SqlMode,
@@ -30,9 +31,23 @@ impl Writers {
         function.or_else(|| names.all.iter().find(|n| view(n))).map(String::as_str)
     }
 
-    /// What these names call and is not known: native functions that are not listed, tables behind INSERT, or what was made since.
-    pub fn missing(&self, names: &Names) -> Vec<String> {
-        names.called.iter().filter(|name| !self.functions.contains(*name)).cloned().collect()
+    /// Those of these names that are unknown: native functions that are not listed, tables, columns and words, or what was made
+    /// since. Where no view calls a function only calls are looked at.
+    pub fn missing(&self, names: &Names, schema: Option<&str>) -> Vec<String> {
+        let called = names.called.iter().filter(|name| !self.functions.contains(*name)).cloned();
+        let read = names.all.iter().filter(|name| self.has_views() && !is_number(name));
+        let read = read.filter_map(|name| {
+            let mut known = self.views.iter().filter(|(_, view)| view == name).map(|(of, _)| of).peekable();
+            match (known.peek(), schema) {
+                (None, _) => Some(format!(".{name}")),
+                (Some(_), None) => None,
+                (Some(_), Some(schema)) => {
+                    let reached = known.any(|of| of == schema || names.qualifiers.contains(of));
+                    (!reached).then(|| format!("{schema}.{name}"))
+                }
+            }
+        });
+        called.chain(read).collect()
     }
 
     /// May it mention such a view, whatever the session's default schema is?

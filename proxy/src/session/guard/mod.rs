@@ -230,12 +230,16 @@ impl Session {
             return Ok(false);
         }
         // While our own account reaches no server, reads go on; only a view could hide what writes in them.
-        let Ok(writers) = self.mysql.writers(&names, false).await else { return Ok(!by_view) };
-        if writers.named(&names) {
-            self.settings().await?;
-        }
+        let Ok(mut writers) = self.mysql.writers(&names, None, false).await else { return Ok(!by_view) };
         // Of functions only names are compared.
-        let schema = self.settings.as_ref().and_then(|s| s.schema.as_ref()).map(|s| s.to_lowercase());
+        let mut schema = None;
+        if writers.named(&names) {
+            schema = self.settings().await?.schema.as_ref().map(|s| s.to_lowercase());
+            match self.mysql.writers(&names, schema.as_deref(), false).await {
+                Ok(now) => writers = now,
+                Err(_) => return Ok(!by_view),
+            }
+        }
         Ok(writers.mentioned(&names, schema.as_deref()).is_some())
     }
 
