@@ -12,7 +12,7 @@ use crate::{
     phase_two::Runner,
     postgres,
     session::{Door, SIGN_IN_LIMIT, Session},
-    stuck::Statements,
+    stuck::{Statements, run_errands},
     tasks,
     watch::watch,
 };
@@ -82,7 +82,7 @@ pub async fn run(config: Config) -> Result<(), String> {
             address: format!("{}:{}", b.account().host, b.account().port),
         })
         .collect();
-    let (client, phase_two, driver) = Client::new(ClientOptions {
+    let (client, phase_two, errands, driver) = Client::new(ClientOptions {
         coordinators,
         proxy: format!("atone-proxy-{}", std::process::id()),
         resources,
@@ -103,6 +103,7 @@ pub async fn run(config: Config) -> Result<(), String> {
     let metrics = Arc::new(Metrics::default());
     let password_key = Arc::new(PasswordKey::default());
     let mut ready = String::from("atone-proxy ready");
+    let mut databases = BTreeMap::new();
     for database in &config.databases {
         let Some(backend) = backends.get(&database.name) else { continue };
         let resource = Arc::new(Resource {
@@ -117,6 +118,7 @@ pub async fn run(config: Config) -> Result<(), String> {
             marks: Marks::default(),
             running: Arc::new(Statements::new(backend.name(), client.clone())),
         });
+        databases.insert(backend.name().to_owned(), (resource.running.clone(), backend.clone()));
         let waits = resource.running.clone().watch(backend.clone());
         tasks::spawn("watch of waiting statements", until(stop.clone(), waits));
         let listener = bind(database.listen, &format!("database '{}': listen", database.name)).await?;
@@ -127,12 +129,17 @@ pub async fn run(config: Config) -> Result<(), String> {
                 Dialect::MySql => acceptors.0.clone(),
                 Dialect::Postgres => acceptors.1.clone(),
             },
-            cancels: Arc::default(),
+            cancels: Arc::new(postgres::Cancels::new(postgres::Reach {
+                connector: connector.clone(),
+                host: backend.account().host.clone(),
+                port: backend.account().port,
+            })),
             connector: connector.clone(),
             metrics: metrics.clone(),
         };
         tasks::spawn("listener", entrance.serve(listener, accepting.clone()));
     }
+    tasks::spawn("errands of the coordinator", until(stop.clone(), run_errands(errands, databases)));
     let listener = bind(config.http, "http").await?;
     ready += &format!(" http={}", address(&listener)?);
     let page = http::Page {
@@ -272,16 +279,9 @@ impl Entrance {
 
     async fn postgres(&self, socket: TcpStream, stop: CancellationToken) {
         let name = self.resource.backend.name();
-        let account = self.resource.backend.account();
         // Latency matters more than full segments; a failure only costs speed.
         let _ = socket.set_nodelay(true);
-        let door = postgres::Door {
-            acceptor: self.acceptor.as_ref(),
-            connector: &self.connector,
-            host: &account.host,
-            port: account.port,
-            cancels: &self.cancels,
-        };
+        let door = postgres::Door { acceptor: self.acceptor.as_ref(), cancels: &self.cancels };
         match tokio::time::timeout(SIGN_IN_LIMIT, Box::pin(door.sign_in(socket))).await {
             Ok(Ok(Some(c))) => {
                 let _counted = self.metrics.session();

@@ -1,6 +1,7 @@
 //! Which sessions of this proxy are bound to which global transaction, so that a rollback finds their open local
 //! transactions: an idle one would hold row locks in the way of the undo for as long as its client likes.
 
+use crate::stuck;
 use atone_protocol::Xid;
 use dashmap::DashMap;
 use std::sync::Arc;
@@ -16,14 +17,15 @@ pub struct Binding {
     pub xid: Xid,
     rolling_back: CancellationToken,
     all: Arc<Bindings>,
+    _member: stuck::Membership,
 }
 
 impl Bindings {
     /// Binds a session.
-    pub fn bind(self: &Arc<Self>, xid: Xid) -> Binding {
+    pub fn bind(self: &Arc<Self>, xid: Xid, member: stuck::Membership) -> Binding {
         let mut bound = self.0.entry(xid).or_default();
         bound.0 += 1;
-        Binding { xid, rolling_back: bound.1.clone(), all: self.clone() }
+        Binding { xid, rolling_back: bound.1.clone(), all: self.clone(), _member: member }
     }
 
     /// The transaction is being rolled back: whoever is bound to it ends its local transaction.
@@ -58,11 +60,20 @@ impl Drop for Binding {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use atone_protocol::{Client, ClientOptions};
 
     #[test]
     fn nothing_is_kept_of_what_is_unbound() {
         let all = Arc::new(Bindings::default());
-        let (one, two) = (all.bind(Xid::from_u128(1)), all.bind(Xid::from_u128(1)));
+        let (client, ..) = Client::new(ClientOptions {
+            coordinators: Vec::new(),
+            proxy: String::new(),
+            resources: Vec::new(),
+        });
+        let statements = Arc::new(stuck::Statements::new("orders", client));
+        let xid = Xid::from_u128(1);
+        let bind = |connection| all.bind(xid, statements.enter(connection, xid));
+        let (one, two) = (bind(10), bind(20));
         all.roll_back(Xid::from_u128(2));
         assert!(!one.rolling_back.is_cancelled());
         all.roll_back(Xid::from_u128(1));

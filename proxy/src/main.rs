@@ -20,6 +20,7 @@ mod stuck;
 mod tasks;
 mod watch;
 mod wire;
+mod yielding;
 
 use clap::Parser;
 use std::{io::IsTerminal, path::PathBuf, process::ExitCode};

@@ -1,7 +1,10 @@
 //! A session's part in a global transaction: begin, join, leave, decide. The same for every protocol; how the client asks
 //! and is answered is theirs.
 
-use crate::bindings::{Binding, Bindings};
+use crate::{
+    bindings::{Binding, Bindings},
+    stuck::Statements,
+};
 use atone_protocol::{CallError, Client, Refusal, TxStatus, Xid};
 use std::{sync::Arc, time::Duration};
 
@@ -55,14 +58,21 @@ impl Wish {
 pub struct Membership {
     coordinator: Client,
     bindings: Arc<Bindings>,
+    /// Where the session is known by the database's number of its connection.
+    statements: (Arc<Statements>, u64),
     /// The global transaction that the session is in.
     pub binding: Option<Binding>,
 }
 
 impl Membership {
     /// In none.
-    pub fn new(coordinator: Client, bindings: Arc<Bindings>) -> Self {
-        Self { coordinator, bindings, binding: None }
+    pub fn new(coordinator: Client, bindings: Arc<Bindings>, statements: (Arc<Statements>, u64)) -> Self {
+        Self { coordinator, bindings, statements, binding: None }
+    }
+
+    fn bind(&mut self, xid: Xid) {
+        let (statements, connection) = &self.statements;
+        self.binding = Some(self.bindings.bind(xid, statements.enter(*connection, xid)));
     }
 
     /// The global transaction that the session is in.
@@ -99,7 +109,7 @@ impl Membership {
         let xid = crate::ids::xid();
         let begun = self.coordinator.begin(xid, name.unwrap_or_default(), timeout).await;
         begun.map_err(|e| Denied::Call(xid, Box::new(e)))?;
-        self.binding = Some(self.bindings.bind(xid));
+        self.bind(xid);
         Ok(xid)
     }
 
@@ -109,7 +119,7 @@ impl Membership {
         let call = |error| Denied::Call(xid, Box::new(error));
         match self.coordinator.status(xid).await.map_err(call)? {
             Some((TxStatus::Active, _)) => {
-                self.binding = Some(self.bindings.bind(xid));
+                self.bind(xid);
                 Ok(xid)
             }
             Some((status, reason)) => Err(call(CallError::Refused(Refusal::Finished { status, reason }))),

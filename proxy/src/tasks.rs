@@ -1,5 +1,5 @@
-//! Every task of the proxy is started here, has a name, and is waited for at the end; but for those of phase two, which
-//! its runner keeps in a set of its own and which end with it.
+//! Every task of the proxy is started here, has a name, and is waited for at the end; but for those of phase two and
+//! interruptions, which are kept in sets of their own by what starts them and end with it.
 
 use std::{future::Future, sync::OnceLock, time::Duration};
 use tokio_util::task::TaskTracker;

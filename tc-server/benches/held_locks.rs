@@ -46,7 +46,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         proxy: "bench".into(),
         resources: Vec::new(),
     };
-    let (client, _tasks, driver) = Client::new(options);
+    let (client, _tasks, _errands, driver) = Client::new(options);
     let driver = tokio::spawn(driver);
     let before = memory("VmRSS")?;
     let now = u64::try_from(SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis())?;

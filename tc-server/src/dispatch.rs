@@ -7,6 +7,7 @@ mod checks;
 mod commit;
 mod deadlock;
 mod drive;
+mod errands;
 mod jobs;
 mod looks;
 mod memory;
@@ -92,6 +93,11 @@ impl Leader {
 
     /// State and memory together, in the one order.
     fn with<T>(&self, act: impl FnOnce(&State, &mut Memory) -> T) -> T {
-        self.node.read(|state| act(state, &mut self.memory()))
+        self.node.read(|state| {
+            let mut memory = self.memory();
+            let done = act(state, &mut memory);
+            memory.send_errands();
+            done
+        })
     }
 }

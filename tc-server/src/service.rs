@@ -3,10 +3,10 @@
 
 use crate::dispatch::{Caller, SessionId};
 use crate::drain::Spawner;
-use atone_protocol::messages::{Answer, FromProxy};
+use atone_protocol::messages::{Answer, FromProxy, ToProxy};
 use atone_protocol::wire::coordinator_server::Coordinator;
 use atone_protocol::wire::{self, CoordinatorMessage};
-use atone_protocol::{Refusal, Task, VERSION, convert};
+use atone_protocol::{Refusal, VERSION, convert};
 use futures_util::FutureExt;
 use futures_util::future::{AbortHandle, Abortable, BoxFuture, abortable};
 use futures_util::stream::{FuturesUnordered, StreamExt};
@@ -22,7 +22,7 @@ const UNDER_WAY: usize = 16_384;
 const FRAME: usize = 512;
 /// Frames handed to the transport and not yet written.
 const FRAMES: usize = 8;
-/// Tasks handed to a stream and not yet written.
+/// Tasks and errands handed to a stream and not yet written.
 const OUTBOX: usize = 512;
 /// A new stream must say hello within this.
 const HELLO: Duration = Duration::from_secs(5);
@@ -68,7 +68,7 @@ impl Coordinator for Service {
             return Err(Status::failed_precondition(why));
         }
         let (frames, outbound) = mpsc::channel(FRAMES);
-        let (outbox, tasks) = mpsc::channel(OUTBOX);
+        let (outbox, unasked) = mpsc::channel(OUTBOX);
         let names: Vec<_> = resources.iter().map(|resource| resource.name.as_str()).collect();
         let names = names.join(", ");
         let id = match self.leader.connect(proxy.clone(), resources, outbox) {
@@ -84,7 +84,7 @@ impl Coordinator for Service {
             under_way: FuturesUnordered::new(),
             handles: HashMap::new(),
             ready: messages.collect(),
-            tasks,
+            unasked,
             frames,
         };
         self.spawner.spawn("session", session.run(inbound));
@@ -113,7 +113,7 @@ struct Session {
     handles: HashMap<u64, AbortHandle>,
     /// Messages that came in the hello's frame.
     ready: Vec<wire::ProxyMessage>,
-    tasks: mpsc::Receiver<Task>,
+    unasked: mpsc::Receiver<ToProxy>,
     frames: mpsc::Sender<Result<wire::ToProxy, Status>>,
 }
 
@@ -141,7 +141,7 @@ impl Session {
                     // It was given up.
                     Err(_) => continue,
                 },
-                Some(task) = self.tasks.recv() => convert::task_to_wire(task),
+                Some(said) = self.unasked.recv() => convert::unasked_to_wire(said),
                 () = self.frames.closed() => return,
             };
             let frame = self.gather(first).await;
@@ -170,6 +170,7 @@ impl Session {
                 leader.settled(xid, branch, &resource, &primary);
             }
             Ok(FromProxy::Stuck(stuck)) => leader.stuck(self.connected.id, stuck),
+            Ok(FromProxy::Bound(bound)) => leader.bound(self.connected.id, bound),
             Ok(FromProxy::GiveUp(request)) => {
                 if let Some(handle) = self.handles.remove(&request) {
                     handle.abort();
@@ -203,9 +204,9 @@ impl Session {
             messages.extend(answer);
         }
         while messages.len() < FRAME
-            && let Ok(task) = self.tasks.try_recv()
+            && let Ok(said) = self.unasked.try_recv()
         {
-            messages.push(convert::task_to_wire(task));
+            messages.push(convert::unasked_to_wire(said));
         }
         wire::ToProxy { messages }
     }

@@ -2,7 +2,9 @@
 
 mod common;
 
-use atone_protocol::{CallError, Check, Client, LockKey, Refusal, Stuck, TaskOutcome, TxStatus, Xid};
+use atone_protocol::{
+    Bound, CallError, Check, Client, Errand, LockKey, Refusal, Stuck, TaskOutcome, TxStatus, Xid, Yield,
+};
 use atone_tc_server::Running;
 use common::*;
 use std::time::Duration;
@@ -269,6 +271,50 @@ async fn one_who_waits_here_yields_to_one_who_waits_for_it_in_a_database() {
     let refused = local.await.unwrap();
     let Err(CallError::Refused(Refusal::Conflict { deadlock, .. })) = &refused else { panic!("{refused:?}") };
     assert_eq!(*deadlock, ["connection 17 of orders".to_owned(), holder.to_string()]);
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn of_those_who_wait_in_two_databases_the_proxy_of_the_youngest_is_asked_to_interrupt_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let running = start(directory.path()).await;
+    let address = running.grpc.to_string();
+    let (mut one, mut two) = (
+        Proxy::new(&address, &["orders", "accounts"], "p"),
+        Proxy::new(&address, &["orders", "accounts"], "p"),
+    );
+    let mut xids = [begin(&one.client).await, begin(&two.client).await];
+    xids.sort();
+    let [elder, younger] = xids;
+    let stuck = |resource: &str, session, xid, by| Stuck {
+        resource: resource.to_owned(),
+        session,
+        xid: Some(xid),
+        by: vec![by],
+    };
+    one.client.stuck(stuck("orders", 10, elder, 20));
+    let whose =
+        |resource: &str, session| Errand::Whose { resource: resource.to_owned(), sessions: vec![session] };
+    // All who reach the database are asked.
+    for proxy in [&mut one, &mut two] {
+        assert_eq!(proxy.errands.next().await, Some(whose("orders", 20)));
+    }
+    two.client.bound(Bound { resource: "orders".to_owned(), session: 20, xid: Some(younger) });
+    two.client.stuck(stuck("accounts", 21, younger, 11));
+    for proxy in [&mut one, &mut two] {
+        assert_eq!(proxy.errands.next().await, Some(whose("accounts", 11)));
+    }
+    one.client.bound(Bound { resource: "accounts".to_owned(), session: 11, xid: Some(elder) });
+    let told = Yield {
+        resource: "accounts".to_owned(),
+        xid: younger,
+        chain: vec![21, 11],
+        circle: vec![younger.to_string(), elder.to_string()],
+    };
+    assert_eq!(two.errands.next().await, Some(Errand::Yield(told.clone())));
+    // It was not interrupted, and says that it waits still: once more.
+    two.client.stuck(stuck("accounts", 21, younger, 11));
+    assert_eq!(two.errands.next().await, Some(Errand::Yield(told)));
     running.stop().await;
 }
 

@@ -3,16 +3,16 @@
 
 use super::{cancel::Cancels, failure};
 use crate::{
-    net::{Packets, Stream, tls},
+    net::{Packets, Stream},
     wire::postgres::{
         Fault,
         message::{HEADER, Reader, parameter},
-        startup::{self, First, Startup, TLS_REQUEST, misses_channel_binding, without_channel_binding},
+        startup::{self, First, Startup, misses_channel_binding, without_channel_binding},
     },
 };
 use std::{collections::BTreeMap, io};
 use tokio::net::TcpStream;
-use tokio_rustls::{TlsAcceptor, TlsConnector};
+use tokio_rustls::TlsAcceptor;
 
 /// No message of signing in is longer.
 const MESSAGE_LIMIT: usize = 1 << 20;
@@ -39,13 +39,7 @@ pub struct Connected {
 pub struct Door<'a> {
     /// Our certificate, if we have one.
     pub acceptor: Option<&'a TlsAcceptor>,
-    /// For the database.
-    pub connector: &'a TlsConnector,
-    /// The database's host name.
-    pub host: &'a str,
-    /// The database's port.
-    pub port: u16,
-    /// Running sessions, for requests to cancel.
+    /// Running sessions, for requests to cancel; and where the database is.
     pub cancels: &'a Cancels,
 }
 
@@ -53,7 +47,7 @@ impl Door<'_> {
     /// Takes both through the handshake; None when no session came of it (the client was told).
     pub async fn sign_in(&self, client: TcpStream) -> io::Result<Option<Connected>> {
         let Some((mut client, packet, startup)) = self.first(client).await? else { return Ok(None) };
-        let mut database = match self.reach(true).await {
+        let mut database = match self.cancels.reach.connect(true).await {
             Ok(database) => database,
             Err(error) => {
                 client.write(&failure::absent(&error.to_string()).message("FATAL")).await?;
@@ -147,15 +141,7 @@ impl Door<'_> {
                 Some(First::Tls | First::Gss) => client.write(b"N").await?,
                 Some(First::Cancel) => {
                     let key = packet.get(8..).unwrap_or_default().to_vec();
-                    self.cancels
-                        .forward(&key, async || {
-                            let mut database = self.reach(true).await?;
-                            database.write(&packet).await?;
-                            // The server closes once it has sent the signal.
-                            while database.fill().await? {}
-                            Ok(())
-                        })
-                        .await;
+                    self.cancels.forward(&key).await;
                     return Ok(None);
                 }
                 Some(First::Session(startup)) => return Ok(Some((client, packet, startup))),
@@ -168,39 +154,10 @@ impl Door<'_> {
         Ok(Packets::new(Stream::Client(Box::new(acceptor.accept(stream).await?))))
     }
 
-    /// A new connection to the server, with TLS if it offers it.
-    async fn reach(&self, encrypt: bool) -> io::Result<Packets> {
-        let stream = TcpStream::connect((self.host, self.port)).await?;
-        // Latency matters more than full segments; a failure only costs speed.
-        let _ = stream.set_nodelay(true);
-        let mut database = Packets::new(Stream::Plain(stream));
-        if !encrypt {
-            return Ok(database);
-        }
-        database.write(&TLS_REQUEST).await?;
-        database.fill_to(1).await?;
-        match database.take(1)[0] {
-            b'S' => {
-                let stream =
-                    database.into_stream().ok_or_else(|| invalid("bytes before the TLS handshake"))?;
-                let Stream::Plain(stream) = stream else { return Err(invalid("TLS inside TLS")) };
-                let stream = self.connector.connect(tls::server_name(self.host), stream).await?;
-                Ok(Packets::new(Stream::Database(Box::new(stream))))
-            }
-            b'N' => Ok(database),
-            // An error: too many connections. It comes again, in full, behind the startup packet.
-            _ => self.reach_plain().await,
-        }
-    }
-
-    async fn reach_plain(&self) -> io::Result<Packets> {
-        Box::pin(self.reach(false)).await
-    }
-
     /// The client would have bound SCRAM to the TLS channel, had it been offered; it says so, signed. A server on TLS
     /// takes that for an attack, one without does not mind. SCRAM shows nobody the password.
     async fn again_without_tls(&self, packet: &[u8]) -> io::Result<Packets> {
-        let mut database = self.reach(false).await?;
+        let mut database = self.cancels.reach.connect(false).await?;
         database.write(packet).await?;
         let message = database.message(MESSAGE_LIMIT).await?;
         if message.tag == b'R' && Reader(message.body()).int() == Some(10) {

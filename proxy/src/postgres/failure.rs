@@ -1,6 +1,6 @@
 //! What a PostgreSQL client is told when we say no: the only place where a reason becomes an ErrorResponse.
 
-use crate::wire::postgres::build;
+use crate::{wire::postgres::build, yielding};
 use atone_protocol::{CallError, Refusal, TxStatus, Xid};
 use atone_undo_log::analyze::Unsupported;
 
@@ -105,6 +105,11 @@ impl Failure {
     /// The proxy's own connection to the database fails.
     pub fn backend(error: &crate::backend::BackendError) -> Self {
         Self::new(UNREACHABLE, error.to_string())
+    }
+
+    /// A statement waited in a circle and was interrupted.
+    pub fn deadlock(circle: &[String]) -> Self {
+        Self::new(DEADLOCK, yielding::sentence(circle))
     }
 
     /// The branch may or may not be committed.

@@ -167,6 +167,7 @@ impl Session {
     ) -> Result<Result<Vec<u8>, Unsettled>, End> {
         let Some(xid) = self.membership.xid() else { return self.settle_guarded(branch, commit).await };
         let resource = self.resource.clone();
+        self.close_gate().await;
         // From here to the end a request to cancel would meet statements of ours.
         let _ours = self.cancellable.ours().await;
         let (primary, number, lock_wait) = (self.server.clone(), self.number, self.lock_wait());

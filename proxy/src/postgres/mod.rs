@@ -22,6 +22,7 @@ mod moves;
 mod own_columns;
 mod pipeline;
 mod query;
+mod reach;
 mod reading_words;
 mod search;
 mod statements;
@@ -29,9 +30,11 @@ mod sync;
 mod texts;
 mod turn;
 mod write;
+mod yielding;
 
 pub use cancel::Cancels;
 pub use connect::{Connected, Door};
+pub use reach::Reach;
 
 use crate::{
     app::Resource,
@@ -155,7 +158,9 @@ impl Session {
     /// A session that has been signed in.
     pub fn new(resource: Arc<Resource>, cancels: &Arc<Cancels>, connected: Connected) -> Self {
         let Connected { client, database, startup, parameters, key, status } = connected;
-        let membership = Membership::new(resource.coordinator.clone(), resource.bindings.clone());
+        let number = key.first_chunk::<4>().map_or(0, |number| u32::from_be_bytes(*number).into());
+        let statements = (resource.running.clone(), number);
+        let membership = Membership::new(resource.coordinator.clone(), resource.bindings.clone(), statements);
         let (fit, reads) = (fit(&resource, &startup), checked::Reads::new(&startup));
         let mut session = Self {
             guards: resource.guards && fit.is_ok(),
@@ -163,7 +168,7 @@ impl Session {
             fit,
             membership,
             lock_wait: None,
-            number: key.first_chunk::<4>().map_or(0, |number| u32::from_be_bytes(*number).into()),
+            number,
             cancellable: cancels.enter(key),
             resource,
             client,

@@ -12,10 +12,12 @@ use crate::{
         Bind, Fault, build,
         message::{LIMIT, Message, parameter, row, rows_of},
     },
+    yielding::Gate,
 };
 use std::{
     collections::{BTreeMap, VecDeque},
     io,
+    sync::Arc,
 };
 
 /// Answers for the client are passed on when so many bytes wait.
@@ -150,12 +152,14 @@ pub struct Ran {
 }
 
 /// Messages not sent yet, and the answers that are awaited.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Pipeline {
     out: Vec<u8>,
     awaited: VecDeque<(Ask, Fate)>,
     /// So many rows of writes are kept; None: all.
     pub most: Option<usize>,
+    /// What may interrupt the statement that runs.
+    pub gate: Option<Arc<Gate>>,
 }
 
 impl Pipeline {
@@ -310,6 +314,7 @@ impl Pipeline {
                     answer.extend(&message.frame);
                 }
                 (b'E', _) => {
+                    let message = self.spoken(message).await;
                     // At the Sync a deferred constraint of the client speaks.
                     let own = ask == Ask::Sync
                         || !matches!(fate, Fate::Drop | Fate::Keep | Fate::Gate | Fate::Behind);

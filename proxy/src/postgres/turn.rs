@@ -37,10 +37,10 @@ impl Session {
             let message = self.next_message(stop).await?;
             let Some(message) = message else { continue };
             let ends = matches!(message.tag, b'S' | b'Q' | b'F');
-            let resource = self.resource.clone();
-            let running = self.membership.xid().map(|xid| resource.running.begin(self.number, xid));
-            self.on_message(message).await?;
-            drop(running);
+            match self.membership.xid() {
+                Some(xid) => self.on_message_inside(xid, message).await?,
+                None => self.on_message(message).await?,
+            }
             let between =
                 self.pipeline.is_empty() && !self.guard_is_up() && !self.skipping && self.due.is_none();
             if ends && between && self.membership.binding.is_none() {
@@ -112,7 +112,7 @@ impl Session {
         Ok(())
     }
 
-    async fn on_message(&mut self, message: Message) -> Result<(), End> {
+    pub(super) async fn on_message(&mut self, message: Message) -> Result<(), End> {
         if self.pipeline.size() > GATHER_LIMIT {
             self.send().await?;
         }

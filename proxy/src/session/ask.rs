@@ -1,7 +1,7 @@
 //! Our own questions on the application's database connection: sent between its statements, read to the end, and
 //! never seen by it.
 
-use super::tracked::Tracked;
+use super::{failure::Failure, tracked::Tracked};
 use crate::{
     net::Packets,
     wire::{
@@ -10,9 +10,10 @@ use crate::{
         packet::{self, Reader},
         reply::OkPacket,
     },
+    yielding::Gate,
 };
 use bytes::Bytes;
-use std::io;
+use std::{io, sync::Arc};
 
 /// An answer packet that is larger than this breaks the connection.
 const PACKET_LIMIT: usize = 1 << 30;
@@ -78,6 +79,10 @@ pub struct Backside {
     pub row_limit: usize,
     /// Bytes that one answer may hold.
     pub byte_limit: usize,
+    /// What may interrupt the statement that runs.
+    pub gate: Option<Arc<Gate>>,
+    /// It was interrupted for a circle, and what the client is told.
+    pub yielded: Option<Failure>,
 }
 
 impl Backside {
@@ -94,6 +99,8 @@ impl Backside {
             tracked: Tracked::default(),
             row_limit,
             byte_limit,
+            gate: None,
+            yielded: None,
         }
     }
 
@@ -227,12 +234,17 @@ impl Backside {
                 self.tracked.heard(&first, &ok, true);
                 Ok((Answer::Ok(ok, first), more))
             }
-            Some(0xff) => Ok((Answer::Error(error(first)), false)),
+            Some(0xff) => Ok((Answer::Error(self.error(first).await), false)),
             _ => {
                 let columns = Reader(&first).lenenc().filter(|c| (1..=65535).contains(c));
                 self.rows(columns.ok_or_else(|| malformed("a result without columns"))? as usize).await
             }
         }
+    }
+
+    async fn error(&mut self, payload: Bytes) -> ServerError {
+        let code = payload.get(1..3).map_or(0, |c| u16::from_le_bytes([c[0], c[1]]));
+        self.spoken(code, payload).await
     }
 
     async fn rows(&mut self, columns: usize) -> io::Result<(Answer, bool)> {
@@ -245,7 +257,7 @@ impl Backside {
         loop {
             let payload = self.packets.packet(PACKET_LIMIT).await?.payload;
             match payload.first() {
-                Some(0xff) => return Ok((Answer::Error(error(payload)), false)),
+                Some(0xff) => return Ok((Answer::Error(self.error(payload).await), false)),
                 Some(0xfe) if payload.len() < if deprecate_eof { packet::MAX_PAYLOAD } else { 9 } => {
                     let status = if deprecate_eof {
                         let ok = OkPacket::read(&payload);
@@ -268,11 +280,6 @@ impl Backside {
             rows.push(text_row(&payload, columns).ok_or_else(malformed)?);
         }
     }
-}
-
-fn error(payload: Bytes) -> ServerError {
-    let code = payload.get(1..3).map_or(0, |c| u16::from_le_bytes([c[0], c[1]]));
-    ServerError { code, payload }
 }
 
 /// A row of text, cut into its columns.

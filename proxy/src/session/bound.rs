@@ -276,6 +276,7 @@ impl Session {
         commit: &str,
     ) -> Result<Result<Option<Bytes>, (Failure, bool)>, End> {
         let Some(xid) = self.membership.binding.as_ref().map(|b| b.xid) else { return Err(End::Done) };
+        self.backside.close_gate().await?;
         let settings = self.settings().await?;
         let max_allowed_packet = settings.max_allowed_packet;
         let primary = self.server.clone().unwrap_or_default();

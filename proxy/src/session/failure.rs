@@ -1,6 +1,6 @@
 //! What a MySQL client is told when we say no: the only place where a reason becomes an error packet.
 
-use crate::{backend::BackendError, wire::packet};
+use crate::{backend::BackendError, wire::packet, yielding};
 use atone_protocol::{CallError, Refusal, TxStatus, Xid};
 use atone_undo_log::analyze::Unsupported;
 
@@ -20,6 +20,11 @@ impl Failure {
     /// The ERR payload.
     pub fn payload(&self) -> Vec<u8> {
         packet::error(self.code, self.state, &self.message)
+    }
+
+    /// Its number.
+    pub fn code(&self) -> u16 {
+        self.code
     }
 
     /// For logs.
@@ -156,6 +161,11 @@ impl Failure {
         let text = "this connection is to a server that is not the primary any more, so that nothing was committed on it; \
             connect again and try again";
         Self::new(1213, "40001", text)
+    }
+
+    /// A statement waited in a circle and was interrupted.
+    pub fn deadlock(circle: &[String]) -> Self {
+        Self::new(1213, "40001", yielding::sentence(circle))
     }
 
     /// The branch may or may not be committed.

@@ -23,6 +23,7 @@ mod several;
 mod statements;
 mod tracked;
 mod write;
+mod yielding;
 
 pub use ask::{Answer, Backside, ServerError, TextRow};
 pub use connect::{Connected, Door, SIGN_IN_LIMIT};
@@ -153,7 +154,8 @@ impl Session {
         let schema = answer.schema.as_ref().map(|schema| String::from_utf8_lossy(schema).into_owned());
         let readings = [(0, (schema.filter(|s| !s.is_empty()), "?".to_owned()))].into();
         let backside = Backside::new(database, answer.capabilities, resource.max_rows, IMAGE_BYTES);
-        let membership = Membership::new(resource.coordinator.clone(), resource.bindings.clone());
+        let statements = (resource.running.clone(), number);
+        let membership = Membership::new(resource.coordinator.clone(), resource.bindings.clone(), statements);
         Self {
             resource,
             mysql,
@@ -297,12 +299,9 @@ impl Session {
     }
 
     async fn dispatch_plain(&mut self, command: Command) -> Result<(), End> {
-        let done = if let Some(xid) = self.membership.xid() {
-            let resource = self.resource.clone();
-            let _running = resource.running.begin(self.number, xid);
-            self.dispatch_bound(command).await
-        } else {
-            self.dispatch_free(command).await
+        let done = match self.membership.xid() {
+            Some(xid) => self.dispatch_inside(xid, command).await,
+            None => self.dispatch_free(command).await,
         };
         if std::mem::take(&mut self.reads.named) {
             self.settings = None;

@@ -46,8 +46,12 @@ impl Session {
     /// whole local transaction, and the next write would then commit by itself, unprotected. ERR packets carry no
     /// status; the answer to a ping does, and leaves the diagnostics alone.
     pub(super) async fn check_local_transaction(&mut self, code: u16) -> Result<(), End> {
+        let yielded = self.backside.yielded.take();
         if self.status & capability::IN_TRANS == 0 {
             return Ok(());
+        }
+        if let Some(failure) = yielded {
+            return self.end_yielded(failure).await;
         }
         if self.membership.binding.is_none() {
             // Asked for when it matters.

@@ -1,6 +1,6 @@
 //! Passing a command on and its reply back, byte for byte.
 
-use super::{Backside, Command, End, guard::outside};
+use super::{Backside, Command, End, guard::outside, yielding::INTERRUPTED};
 use crate::{
     net::{Packet, Packets},
     wire::{
@@ -103,7 +103,7 @@ async fn reply_but_end(
         client.write(&bytes).await?;
         match progress {
             Progress::End(_) => {
-                let end = backside.packets.packet(END_LIMIT).await?;
+                let end = end(backside, &mut tracker).await?;
                 if let Some(ok) = OkPacket::read(&end.payload).filter(|_| end.payload.first() != Some(&0xff))
                 {
                     backside.tracked.heard(&end.payload, &ok, false);
@@ -115,6 +115,16 @@ async fn reply_but_end(
             wrong @ Progress::Malformed(_) => progressed(wrong, &mut tracker, client, backside).await?,
         }
     }
+}
+
+/// The last packet of a reply.
+async fn end(backside: &mut Backside, tracker: &mut Tracker) -> io::Result<Packet> {
+    let mut end = backside.packets.packet(END_LIMIT).await?;
+    if let Some(code) = tracker.outcome.error {
+        let error = backside.spoken(code, end.payload).await;
+        (tracker.outcome.error, end.payload) = (Some(error.code), error.payload);
+    }
+    Ok(end)
 }
 
 /// Relays a command whose first frame is announced but not read yet.
@@ -165,7 +175,13 @@ async fn reply(client: &mut Packets, backside: &mut Backside, expect: Expect) ->
     loop {
         match tracker.advance(backside.packets.arrived()) {
             Progress::End(count) => {
-                backside.packets.pass_on(count, client).await?;
+                if tracker.outcome.error == Some(INTERRUPTED) && backside.gate.is_some() {
+                    backside.packets.pass_on(tracker.last, client).await?;
+                    let end = end(backside, &mut tracker).await?;
+                    client.send(&end.payload, end.sequence).await?;
+                } else {
+                    backside.packets.pass_on(count, client).await?;
+                }
                 return Ok(Relayed { rows: tracker.rows, outcome: tracker.outcome });
             }
             progress => progressed(progress, &mut tracker, client, backside).await?,

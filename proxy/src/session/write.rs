@@ -355,6 +355,10 @@ impl Session {
 
     /// The statement did not run; the local transaction is as it was before it, or ends.
     async fn stop(&mut self, stopped: Stopped, alone: bool) -> Result<(), End> {
+        let stopped = match (stopped, self.backside.yielded.take()) {
+            (Stopped::Server(_), Some(failure)) => Stopped::Dead(failure),
+            (stopped, _) => stopped,
+        };
         let (payload, failed) = match stopped {
             Stopped::Failure(failure) => (failure.payload(), None),
             Stopped::Dead(failure) => {

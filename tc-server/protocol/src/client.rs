@@ -9,8 +9,8 @@ mod primaries;
 
 use crate::convert::{proxy_to_wire, request_to_wire};
 use crate::messages::{
-    Answer, Check, CheckRead, FromProxy, Register, Request, Resource, Stuck, Task, TaskId, TaskOutcome,
-    UndoMark,
+    Answer, Bound, Check, CheckRead, Errand, FromProxy, Register, Request, Resource, Stuck, Task, TaskId,
+    TaskOutcome, UndoMark,
 };
 use crate::wire::proxy_message::Body;
 use crate::{BranchId, Refusal, TxStatus, Xid};
@@ -29,6 +29,8 @@ const CALLS: usize = 8192;
 const QUEUE: usize = 4096;
 /// Tasks that may wait for the proxy; more are reported back as `Retry`.
 const TASKS: usize = 1024;
+/// Errands that may wait for the proxy; more are dropped, and come again while they are of use.
+const ERRANDS: usize = 256;
 /// The largest request; a larger one would break the stream for everybody.
 pub(crate) const MAX_REQUEST: usize = 16 << 20;
 
@@ -76,6 +78,16 @@ impl Tasks {
     }
 }
 
+/// What the coordinator asks this proxy about circles.
+pub struct Errands(mpsc::Receiver<Errand>);
+
+impl Errands {
+    /// The next; `None` when the connection's future has ended.
+    pub async fn next(&mut self) -> Option<Errand> {
+        self.0.recv().await
+    }
+}
+
 struct Shared {
     addresses: String,
     connected: AtomicBool,
@@ -93,8 +105,8 @@ impl Shared {
 }
 
 impl Client {
-    /// A client, its tasks, and the future that drives the connection for as long as a client lives.
-    pub fn new(options: ClientOptions) -> (Self, Tasks, impl Future<Output = ()> + Send + 'static) {
+    /// A client, its tasks and errands, and the future that drives the connection for as long as a client lives.
+    pub fn new(options: ClientOptions) -> (Self, Tasks, Errands, impl Future<Output = ()> + Send + 'static) {
         let shared = Arc::new(Shared {
             addresses: options.coordinators.join(", "),
             connected: AtomicBool::new(false),
@@ -105,8 +117,9 @@ impl Client {
         });
         let (queue, outgoing) = mpsc::channel(QUEUE);
         let (tasks, received) = mpsc::channel(TASKS);
-        let connection = Connection::new(options, Arc::clone(&shared), outgoing, tasks);
-        (Self { shared, queue }, Tasks(received), connection.run())
+        let (errands, asked) = mpsc::channel(ERRANDS);
+        let connection = Connection::new(options, Arc::clone(&shared), outgoing, (tasks, errands));
+        (Self { shared, queue }, Tasks(received), Errands(asked), connection.run())
     }
 
     /// Begins a transaction under an id the caller drew.
@@ -208,6 +221,14 @@ impl Client {
     pub fn stuck(&self, stuck: Stuck) {
         if self.connected() {
             let _ = self.queue.try_send(Outgoing::Note(proxy_to_wire(FromProxy::Stuck(stuck))));
+        }
+    }
+
+    /// Says in which global transaction a connection is, or in none any more. Dropped while disconnected: who needs it asks
+    /// again.
+    pub fn bound(&self, bound: Bound) {
+        if self.connected() {
+            let _ = self.queue.try_send(Outgoing::Note(proxy_to_wire(FromProxy::Bound(bound))));
         }
     }
 

@@ -2,8 +2,8 @@
 //! a sentence, so that nothing behind it has to look at a message twice.
 
 use crate::messages::{
-    Answer, Check, CheckRead, FromProxy, Register, Request, Resource, Stuck, Task, TaskId, TaskKind,
-    TaskOutcome, UndoMark,
+    Answer, Bound, Check, CheckRead, Errand, FromProxy, Register, Request, Resource, Stuck, Task, TaskId,
+    TaskKind, TaskOutcome, ToProxy, UndoMark, Yield,
 };
 use crate::wire::{self, answer, coordinator_message, proxy_message, refusal, task_report};
 use crate::{BranchId, Lineage, LockKey, Looked, Refusal, TxStatus, VERSION, Xid};
@@ -165,6 +165,9 @@ pub fn proxy_to_wire(message: FromProxy) -> wire::ProxyMessage {
             (0, Body::Settled(wire::Settled { xid: xid.to_string(), branch, resource, primary }))
         }
         FromProxy::Sees(resource) => (0, Body::Sees(resource.into())),
+        FromProxy::Bound(Bound { resource, session, xid }) => {
+            (0, Body::Bound(wire::Bound { resource, session, xid: shown(xid) }))
+        }
         FromProxy::Stuck(Stuck { resource, session, xid, by }) => {
             (0, Body::Stuck(wire::Stuck { resource, session, xid: shown(xid), by }))
         }
@@ -203,6 +206,10 @@ pub fn proxy_from_wire(message: wire::ProxyMessage) -> Result<FromProxy, WireErr
                 resource: s.resource,
                 primary: s.primary,
             });
+        }
+        Body::Bound(b) => {
+            let xid = some_xid(&b.xid)?;
+            return Ok(FromProxy::Bound(Bound { resource: b.resource, session: b.session, xid }));
         }
         Body::Stuck(s) => {
             let (resource, xid) = (s.resource, some_xid(&s.xid)?);
@@ -337,8 +344,33 @@ fn refusal_from_wire(refusal: wire::Refusal) -> Result<Answer, WireError> {
     }))
 }
 
+/// What a coordinator says unasked, as a message.
+pub fn unasked_to_wire(said: ToProxy) -> wire::CoordinatorMessage {
+    let body = match said {
+        ToProxy::Task(task) => return task_to_wire(task),
+        ToProxy::Errand(Errand::Whose { resource, sessions }) => {
+            coordinator_message::Body::Whose(wire::Whose { resource, sessions })
+        }
+        ToProxy::Errand(Errand::Yield(Yield { resource, xid, chain, circle })) => {
+            coordinator_message::Body::Yield(wire::Yield { resource, xid: xid.to_string(), chain, circle })
+        }
+    };
+    wire::CoordinatorMessage { id: 0, body: Some(body) }
+}
+
+/// Reads a question about connections.
+pub fn whose_from_wire(whose: wire::Whose) -> Errand {
+    Errand::Whose { resource: whose.resource, sessions: whose.sessions }
+}
+
+/// Reads who is to yield.
+pub fn yield_from_wire(told: wire::Yield) -> Result<Errand, WireError> {
+    let wire::Yield { resource, xid: text, chain, circle } = told;
+    Ok(Errand::Yield(Yield { resource, xid: xid(&text)?, chain, circle }))
+}
+
 /// A task, as a message.
-pub fn task_to_wire(task: Task) -> wire::CoordinatorMessage {
+fn task_to_wire(task: Task) -> wire::CoordinatorMessage {
     let kind = match task.kind {
         TaskKind::Resolve => wire::TaskKind::Resolve,
         TaskKind::RollBack => wire::TaskKind::RollBack,

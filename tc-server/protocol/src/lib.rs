@@ -13,12 +13,13 @@ pub mod messages;
 pub mod planted;
 mod status;
 
-pub use client::{CallError, Client, ClientOptions, Tasks};
+pub use client::{CallError, Client, ClientOptions, Errands, Tasks};
 pub use ids::{BranchId, Lineage, ParseIdError, Xid};
 pub use lock_key::LockKey;
 pub use looked::{Looked, LookedColumn, LookedRow};
 pub use messages::{
-    Check, CheckRead, Register, Resource, Stuck, Task, TaskId, TaskKind, TaskOutcome, UndoMark,
+    Bound, Check, CheckRead, Errand, Register, Resource, Stuck, Task, TaskId, TaskKind, TaskOutcome,
+    UndoMark, Yield,
 };
 pub use status::{Refusal, TxStatus};
 
@@ -29,4 +30,4 @@ pub mod wire {
 }
 
 /// The version of this contract; both sides refuse another one.
-pub const VERSION: u32 = 6;
+pub const VERSION: u32 = 7;

@@ -102,6 +102,59 @@ pub struct Stuck {
     pub by: Vec<u64>,
 }
 
+/// In which global transaction a connection is, for which others wait in its database.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Bound {
+    /// Where.
+    pub resource: String,
+    /// The database's number of the connection.
+    pub session: u64,
+    /// The global transaction; None: none any more.
+    pub xid: Option<Xid>,
+}
+
+/// What a proxy is asked about connections that wait in their database, or are waited for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Errand {
+    /// In which global transactions are these? Answered by [`Bound`] of those that are in one.
+    Whose {
+        /// Where.
+        resource: String,
+        /// The database's numbers of the connections.
+        sessions: Vec<u64>,
+    },
+    /// A statement is to be interrupted, if it still waits.
+    Yield(Yield),
+}
+
+/// A statement that waits in its database is to yield.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Yield {
+    /// Where.
+    pub resource: String,
+    /// The global transaction it is in.
+    pub xid: Xid,
+    /// The database's numbers of its connection, of the one that this waits for, and so on.
+    pub chain: Vec<u64>,
+    /// Who waits for whom in a circle, for people, the one who yields first.
+    pub circle: Vec<String>,
+}
+
+/// What a coordinator says unasked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ToProxy {
+    /// Phase two.
+    Task(Task),
+    /// About circles.
+    Errand(Errand),
+}
+
+impl From<Task> for ToProxy {
+    fn from(task: Task) -> Self {
+        Self::Task(task)
+    }
+}
+
 /// A request that is answered exactly once.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Request {
@@ -177,6 +230,8 @@ pub enum FromProxy {
     Sees(Resource),
     /// A statement waits in its database, or no more.
     Stuck(Stuck),
+    /// In which global transaction a connection is that was asked about.
+    Bound(Bound),
     /// Nobody waits for the answer to the request of this id any more.
     GiveUp(u64),
     /// How a task ended.

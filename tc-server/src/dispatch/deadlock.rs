@@ -1,8 +1,10 @@
 //! Circles in the wait-for graph. An edge appears only when somebody begins to wait, so that is when they are looked for.
 //!
 //! Who waits in the queue waits for transactions. Who waits in a database waits for connections there, of which proxies
-//! tell; such a connection may belong to one who waits here, for the very transaction that waits there.
+//! tell; such a connection may belong to one who waits here, for the very transaction that waits there. Where nobody in the
+//! circle waits here, a statement is interrupted in its database (`errands`).
 
+use super::errands::Errands;
 use super::proxies::SessionId;
 use super::turn::{Connection, Held, Turn, Want, Who, conflict, with_circle};
 use super::waiters::Waiters;
@@ -26,6 +28,8 @@ pub(super) struct Graph {
     queued: BTreeMap<Connection, Xid>,
     /// Those who wait to be given what they have read.
     readers: BTreeMap<Who, BTreeMap<u64, Reading>>,
+    /// What proxies are asked.
+    pub errands: Errands,
 }
 
 /// A reader, and whom he waits for.
@@ -42,6 +46,8 @@ struct InDatabase {
     xid: Option<Xid>,
     by: Vec<Connection>,
     told_by: SessionId,
+    /// It is being interrupted.
+    yields: bool,
 }
 
 impl Graph {
@@ -68,7 +74,7 @@ impl Graph {
     }
 
     /// Whoever waits here has got his row locks; what was told of him before is stale.
-    fn waits_here(&self, connection: &Connection) -> bool {
+    pub(super) fn waits_here(&self, connection: &Connection) -> bool {
         self.queued.contains_key(connection) || self.locals.contains_key(connection)
     }
 
@@ -107,20 +113,66 @@ impl Graph {
         let by: Vec<_> = by.filter_map(|number| Connection::new(&stuck.resource, *number)).collect();
         if by.is_empty() || (self.stuck.len() >= MAX_STUCK && !self.stuck.contains_key(&connection)) {
             self.stuck.remove(&connection);
+            self.forget_bound();
             return None;
         }
-        self.stuck.insert(connection.clone(), InDatabase { xid: stuck.xid, by, told_by });
+        let told = InDatabase { xid: stuck.xid, by, told_by, yields: false };
+        self.stuck.insert(connection.clone(), told);
+        self.forget_bound();
+        self.ask_whose();
         Some(self.owner(&connection))
+    }
+
+    /// Those for which somebody is said to wait.
+    pub(super) fn awaited(&self) -> BTreeSet<&Connection> {
+        self.stuck.values().flat_map(|stuck| &stuck.by).collect()
+    }
+
+    /// Somebody is said to wait for it.
+    pub(super) fn is_awaited(&self, connection: &Connection) -> bool {
+        self.stuck.values().any(|stuck| stuck.by.contains(connection))
+    }
+
+    fn forget_bound(&mut self) {
+        let stuck = &self.stuck;
+        let is_awaited = |connection: &Connection| stuck.values().any(|stuck| stuck.by.contains(connection));
+        self.errands.keep(is_awaited);
+    }
+
+    /// A statement is being interrupted: it is in no circle any more, unless it is told of again.
+    pub(super) fn yields(&mut self, connection: &Connection) {
+        if let Some(stuck) = self.stuck.get_mut(connection) {
+            stuck.yields = true;
+        }
+    }
+
+    /// The statements of a transaction that wait in their databases, and who told of each.
+    pub(super) fn stuck_of(&self, xid: Xid) -> impl Iterator<Item = (&Connection, SessionId)> {
+        let own = self.stuck.iter().filter(move |(_, stuck)| stuck.xid == Some(xid));
+        own.filter(|(connection, stuck)| self.counts(connection, stuck)).map(|(c, stuck)| (c, stuck.told_by))
+    }
+
+    /// Those for which a connection waits in its database; None: it waits for none there.
+    pub(super) fn waits_there(&self, connection: &Connection) -> Option<&[Connection]> {
+        let stuck = self.stuck.get(connection).filter(|stuck| self.counts(connection, stuck));
+        stuck.map(|stuck| stuck.by.as_slice())
+    }
+
+    /// What was told of it holds still, as far as is known here.
+    fn counts(&self, connection: &Connection, stuck: &InDatabase) -> bool {
+        !stuck.yields && !self.waits_here(connection)
     }
 
     /// A proxy is gone, and its connections with it.
     pub fn forget(&mut self, told_by: SessionId) {
         self.stuck.retain(|_, stuck| stuck.told_by != told_by);
+        self.errands.forget(told_by);
     }
 
-    fn owner(&self, connection: &Connection) -> Who {
+    pub(super) fn owner(&self, connection: &Connection) -> Who {
         let told = self.stuck.get(connection).and_then(|stuck| stuck.xid);
-        match told.or_else(|| self.queued.get(connection).copied()) {
+        let queued = || self.queued.get(connection).copied();
+        match told.or_else(queued).or_else(|| self.errands.bound(connection)) {
             Some(xid) => Who::Global(xid),
             None => Who::Local(connection.clone()),
         }
@@ -141,15 +193,13 @@ impl Waiters {
         let graph = &self.graph;
         let mut found = BTreeSet::new();
         let in_database = |connection: &Connection| {
-            let stuck = graph.stuck.get(connection).filter(|_| !graph.waits_here(connection));
-            let by = stuck.into_iter().flat_map(|stuck| &stuck.by);
-            by.map(|other| graph.owner(other)).collect::<Vec<_>>()
+            let by = graph.waits_there(connection).unwrap_or_default();
+            by.iter().map(|other| graph.owner(other)).collect::<Vec<_>>()
         };
         match who {
             Who::Global(xid) => {
                 found.extend(self.queued_behind(*xid, held).into_iter().map(Who::Global));
-                let own = graph.stuck.iter().filter(|(_, stuck)| stuck.xid == Some(*xid));
-                own.for_each(|(connection, _)| found.extend(in_database(connection)));
+                graph.stuck_of(*xid).for_each(|(connection, _)| found.extend(in_database(connection)));
             }
             Who::Local(connection) => {
                 if let Some((want, _)) = graph.locals.get(connection) {
@@ -186,13 +236,14 @@ impl Waiters {
     }
 
     /// Who is to yield in a circle through `who`, and the circle from him on: a reader, a local transaction before a global one, of
-    /// those the youngest. Those who wait in a database only cannot be told from here; the database finds circles of these.
+    /// those the youngest; and a statement that waits in a database only where nobody waits here, since that must be interrupted.
     pub(super) fn yielding(&self, who: &Who, held: Held<'_>) -> Option<(Who, Vec<Who>)> {
         let mut circle = self.circle(who, held)?;
         let rank = |who: &Who| match who {
-            _ if self.graph.readers.contains_key(who) => Some((2, None)),
-            Who::Local(connection) => self.graph.locals.contains_key(connection).then_some((1, None)),
-            Who::Global(xid) => self.is_kept_waiting(*xid, held).then_some((0, Some(*xid))),
+            _ if self.graph.readers.contains_key(who) => Some((3, None)),
+            Who::Local(connection) => self.graph.locals.contains_key(connection).then_some((2, None)),
+            Who::Global(xid) if self.is_kept_waiting(*xid, held) => Some((1, Some(*xid))),
+            Who::Global(xid) => self.graph.stuck_of(*xid).next().map(|_| (0, Some(*xid))),
         };
         let (at, _) = circle
             .iter()

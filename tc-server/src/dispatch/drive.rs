@@ -4,8 +4,9 @@ use super::Leader;
 use super::memory::Memory;
 use super::proxies::SessionId;
 use crate::state::{Decision, Effects, Entry, Lock, State};
+use atone_protocol::messages::ToProxy;
 use atone_protocol::{
-    BranchId, Refusal, Resource, Stuck, Task, TaskId, TaskKind, TaskOutcome, Xid, failpoint,
+    Bound, BranchId, Refusal, Resource, Stuck, TaskId, TaskKind, TaskOutcome, Xid, failpoint,
 };
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -81,7 +82,7 @@ impl Leader {
         &self,
         name: String,
         resources: Vec<Resource>,
-        outbox: mpsc::Sender<Task>,
+        outbox: mpsc::Sender<ToProxy>,
     ) -> Result<SessionId, String> {
         let id = self.memory().proxies.connect(name, resources, outbox)?;
         self.inbox.wake.notify_one();
@@ -102,10 +103,19 @@ impl Leader {
         }
     }
 
-    /// A proxy tells of a statement that waits in its database: if it waits for one who waits here for it, that one yields.
+    /// A proxy tells of a statement that waits in its database: if it waits in a circle, one of those in it yields.
     pub fn stuck(&self, id: SessionId, stuck: Stuck) {
         self.with(|state, memory| {
             if let Some(who) = memory.waiters.graph.tell(id, stuck) {
+                memory.waiters.break_circles_of(&who, state);
+            }
+        });
+    }
+
+    /// A proxy tells in which global transaction a connection is for which others wait in their database.
+    pub fn bound(&self, id: SessionId, bound: Bound) {
+        self.with(|state, memory| {
+            if let Some(who) = memory.waiters.graph.bound(id, bound) {
                 memory.waiters.break_circles_of(&who, state);
             }
         });

@@ -118,7 +118,7 @@ impl Leader {
         let busy = || Unseen(format!("the proxies that reach '{resource}' are busy; try again"));
         let chosen = memory.proxies.choose(resource, lineage, None).ok_or_else(busy)?;
         let session = memory.proxies.sessions.get(&chosen).ok_or_else(busy)?;
-        session.outbox.try_send(task.clone()).map_err(|_| busy())?;
+        session.outbox.try_send(task.clone().into()).map_err(|_| busy())?;
         memory.looks.0.insert(task.id, Look { session: chosen, resource: task.resource, reply });
         Ok(())
     }

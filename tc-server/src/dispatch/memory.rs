@@ -99,7 +99,7 @@ impl Memory {
         let Some(chosen) = self.proxies.choose(resource, *lineage, job.last) else { return false };
         let Some(session) = self.proxies.sessions.get_mut(&chosen) else { return false };
         let task = Task { id: job.id, xid: key.0, branch: key.1, resource: resource.clone(), kind: job.kind };
-        if session.outbox.try_send(task).is_err() {
+        if session.outbox.try_send(task.into()).is_err() {
             return false;
         }
         session.outstanding.insert(job.id);

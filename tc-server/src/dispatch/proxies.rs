@@ -1,6 +1,7 @@
 //! Connected proxies, the primaries they see, and the hints they gave.
 
-use atone_protocol::{BranchId, Lineage, Resource, Task, TaskId, Xid};
+use atone_protocol::messages::ToProxy;
+use atone_protocol::{BranchId, Lineage, Resource, TaskId, Xid};
 use std::collections::{BTreeMap, BTreeSet};
 use tokio::sync::mpsc;
 
@@ -15,7 +16,7 @@ pub(super) struct Session {
     pub name: String,
     /// By name.
     pub resources: BTreeMap<String, Served>,
-    pub outbox: mpsc::Sender<Task>,
+    pub outbox: mpsc::Sender<ToProxy>,
     pub outstanding: BTreeSet<TaskId>,
 }
 
@@ -55,7 +56,7 @@ impl Proxies {
         &mut self,
         name: String,
         resources: Vec<Resource>,
-        outbox: mpsc::Sender<Task>,
+        outbox: mpsc::Sender<ToProxy>,
     ) -> Result<SessionId, String> {
         if let Some(why) = resources.iter().find_map(|resource| self.is_another(&name, resource)) {
             return Err(why);

@@ -202,7 +202,12 @@ impl Waiters {
                 continue;
             }
             match victim {
-                Who::Global(xid) => self.yield_all_of(xid, &circle, held),
+                Who::Global(xid) if self.is_kept_waiting(xid, held) => self.yield_all_of(xid, &circle, held),
+                Who::Global(xid) => {
+                    if !self.graph.interrupt(xid, &circle) {
+                        return;
+                    }
+                }
                 Who::Local(connection) => self.graph.fail_local(&connection, &circle, held),
             }
         }

@@ -2,7 +2,8 @@
 #![allow(dead_code, missing_docs)] // Each test uses its part.
 
 use atone_protocol::{
-    BranchId, Client, ClientOptions, Lineage, LockKey, Register, Resource, Task, TaskOutcome, Tasks, Xid,
+    BranchId, Client, ClientOptions, Errands, Lineage, LockKey, Register, Resource, Task, TaskOutcome, Tasks,
+    Xid,
 };
 use atone_tc_server::{Config, Running};
 use std::path::Path;
@@ -50,6 +51,7 @@ pub fn register(xid: Xid, branch: BranchId, keys: &[u64], wait: Duration) -> Reg
 pub struct Proxy {
     pub client: Client,
     pub tasks: Tasks,
+    pub errands: Errands,
     primary: String,
     connection: JoinHandle<()>,
 }
@@ -72,9 +74,9 @@ impl Proxy {
             })
             .collect();
         let proxy = format!("proxy {}", NUMBER.fetch_add(1, Ordering::Relaxed));
-        let (client, tasks, connection) =
+        let (client, tasks, errands, connection) =
             Client::new(ClientOptions { coordinators: vec![coordinator.to_owned()], proxy, resources });
-        Self { client, tasks, primary: primary.to_owned(), connection: tokio::spawn(connection) }
+        Self { client, tasks, errands, primary: primary.to_owned(), connection: tokio::spawn(connection) }
     }
 
     pub async fn task(&mut self) -> Task {

@@ -48,6 +48,8 @@ pub struct MySql {
     grants: grants::Grants,
     primary: Primary<Pools>,
     lineage: Lineage,
+    /// MariaDB: its lock waits, as last told.
+    waits_known: tokio::sync::Mutex<Option<undo_log::Waits>>,
 }
 
 impl MySql {
@@ -72,7 +74,17 @@ impl MySql {
         let (catalogue, grants) = (Catalogue::new(mariadb), grants::Grants::default());
         let primary = Primary::new(identity, pools);
         let (name, user) = (name.to_owned(), account.user.clone());
-        Ok(Self { name, user, options, mariadb, catalogue, grants, primary, lineage })
+        Ok(Self {
+            name,
+            user,
+            options,
+            mariadb,
+            catalogue,
+            grants,
+            primary,
+            lineage,
+            waits_known: tokio::sync::Mutex::default(),
+        })
     }
 
     /// Which server it and all that take its place are.

@@ -4,7 +4,21 @@ use super::MySql;
 use crate::backend::{BackendError, UNDO_LOG};
 use atone_protocol::{BranchId, Xid};
 use mysql_async::prelude::Queryable;
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
+use tokio::time::Instant;
+
+/// MariaDB reads its lock waits anew only when nobody has asked for so long (CACHE_MIN_IDLE_TIME_NS), and otherwise answers
+/// what it read before.
+const REMEMBERED: Duration = Duration::from_millis(102);
+/// An answer so young is as good as another, for which it would have to be waited.
+const JUST_NOW: Duration = Duration::from_millis(20);
+
+/// What MariaDB has told of its lock waits.
+pub(super) struct Waits {
+    begun: Instant,
+    ended: Instant,
+    waits: Vec<(u64, u64)>,
+}
 
 impl MySql {
     pub async fn end_blockers(&self, waiter: u64, primary: &str) -> Result<Vec<u64>, BackendError> {
@@ -45,9 +59,35 @@ impl MySql {
             FROM information_schema.innodb_lock_waits w \
             JOIN information_schema.innodb_trx r ON r.trx_id = w.requesting_trx_id \
             JOIN information_schema.innodb_trx b ON b.trx_id = w.blocking_trx_id";
+        if !self.mariadb {
+            let (mut conn, _) = self.question().await?;
+            return conn.query(MYSQL).await.map_err(|e| self.wrap(e));
+        }
+        let mut known = self.waits_known.lock().await;
+        if let Some(known) = &*known {
+            if known.begun.elapsed() < JUST_NOW {
+                return Ok(known.waits.clone());
+            }
+            tokio::time::sleep_until(known.ended + REMEMBERED).await;
+        }
         let (mut conn, _) = self.question().await?;
-        let waits = conn.query(if self.mariadb { MARIADB } else { MYSQL }).await;
-        waits.map_err(|e| self.wrap(e))
+        let begun = Instant::now();
+        let waits: Vec<(u64, u64)> = conn.query(MARIADB).await.map_err(|e| self.wrap(e))?;
+        *known = Some(Waits { begun, ended: Instant::now(), waits: waits.clone() });
+        Ok(waits)
+    }
+
+    /// Interrupts what a connection of this primary runs.
+    pub async fn interrupt(&self, connection: u64, primary: &str) -> Result<(), String> {
+        let (mut conn, here) = self.question().await.map_err(|error| error.to_string())?;
+        // On another server the number is somebody else's.
+        if *here != *primary {
+            return Err("its server is the primary no more".to_owned());
+        }
+        conn.query_drop(format!("KILL QUERY {connection}")).await.map_err(|error| {
+            let right = if self.mariadb { "CONNECTION ADMIN" } else { "CONNECTION_ADMIN" };
+            format!("{error}; the proxy's account '{}' needs {right} for it", self.user)
+        })
     }
 
     pub async fn delete_records(

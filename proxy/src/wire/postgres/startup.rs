@@ -40,11 +40,23 @@ impl Startup {
 /// A request for TLS, as we send it to a server.
 pub const TLS_REQUEST: [u8; 8] = [0, 0, 0, 8, 4, 210, 22, 47];
 
+/// A request to cancel.
+const CANCEL: i32 = 80_877_102;
+
+/// The request to cancel what the session of this number and key runs.
+pub fn cancel_request(key: &[u8]) -> Vec<u8> {
+    let mut packet = Vec::with_capacity(8 + key.len());
+    packet.extend((8 + key.len() as u32).to_be_bytes());
+    packet.extend(CANCEL.to_be_bytes());
+    packet.extend(key);
+    packet
+}
+
 /// Reads a packet, its length included.
 pub fn read(packet: &[u8]) -> Option<First> {
     let mut reader = Reader(packet.get(4..)?);
     match reader.int()? {
-        80_877_102 => Some(First::Cancel),
+        CANCEL => Some(First::Cancel),
         80_877_103 if packet.len() == 8 => Some(First::Tls),
         80_877_104 if packet.len() == 8 => Some(First::Gss),
         version if version >> 16 == 3 => {

@@ -5,8 +5,8 @@
 
 use super::{ClientOptions, MAX_REQUEST, Shared};
 use crate::VERSION;
-use crate::convert::{answer_from_wire, proxy_to_wire, task_from_wire};
-use crate::messages::{Answer, FromProxy, Task, TaskOutcome};
+use crate::convert::{answer_from_wire, proxy_to_wire, task_from_wire, whose_from_wire, yield_from_wire};
+use crate::messages::{Answer, Errand, FromProxy, Task, TaskOutcome};
 use crate::wire::coordinator_client::CoordinatorClient;
 use crate::wire::{self, coordinator_message, proxy_message::Body};
 use prost::Message;
@@ -61,13 +61,16 @@ struct Waiting {
     reply: oneshot::Sender<Answer>,
 }
 
+/// What the coordinator says unasked goes here: tasks and errands.
+type Unasked = (mpsc::Sender<Task>, mpsc::Sender<Errand>);
+
 type Calls = Mutex<BTreeMap<u64, Waiting>>;
 
 pub(super) struct Connection {
     options: ClientOptions,
     shared: Arc<Shared>,
     queue: mpsc::Receiver<Outgoing>,
-    tasks: mpsc::Sender<Task>,
+    unasked: Unasked,
     waiting: Calls,
 }
 
@@ -83,9 +86,9 @@ impl Connection {
         options: ClientOptions,
         shared: Arc<Shared>,
         queue: mpsc::Receiver<Outgoing>,
-        tasks: mpsc::Sender<Task>,
+        unasked: Unasked,
     ) -> Self {
-        Self { options, shared, queue, tasks, waiting: Mutex::default() }
+        Self { options, shared, queue, unasked, waiting: Mutex::default() }
     }
 
     /// Connects, converses, and again, until no client is left.
@@ -133,7 +136,7 @@ impl Connection {
         self.shared.connected.store(true, Ordering::Release);
         let end = tokio::select! {
             end = write(&mut self.queue, &self.waiting, &frames) => end,
-            end = read(inbound, &self.waiting, &self.tasks, &frames) => end,
+            end = read(inbound, &self.waiting, &self.unasked, &frames) => end,
         };
         self.shared.connected.store(false, Ordering::Release);
         end
@@ -253,9 +256,11 @@ fn unanswered(waiting: &Calls) -> Vec<wire::FromProxy> {
 async fn read(
     mut inbound: Streaming<wire::ToProxy>,
     waiting: &Calls,
-    tasks: &mpsc::Sender<Task>,
+    (tasks, errands): &Unasked,
     frames: &mpsc::Sender<wire::FromProxy>,
 ) -> End {
+    // What does not fit is said again while it is of use.
+    let ask = |errand| drop(errands.try_send(errand));
     loop {
         let frame = match inbound.message().await {
             Ok(Some(frame)) => frame,
@@ -272,6 +277,11 @@ async fn read(
                 Some(coordinator_message::Body::Task(task)) => {
                     task_from_wire(task).map(|task| give(task, tasks, frames))
                 }
+                Some(coordinator_message::Body::Whose(whose)) => {
+                    ask(whose_from_wire(whose));
+                    Ok(())
+                }
+                Some(coordinator_message::Body::Yield(told)) => yield_from_wire(told).map(ask),
                 None => Ok(()),
             };
             if let Err(error) = handled {

@@ -115,6 +115,9 @@ fn said() -> impl Strategy<Value = FromProxy> {
                 FromProxy::Stuck(Stuck { resource, session, xid, by })
             }
         ),
+        (".*", any::<u64>(), prop::option::of(ids())).prop_map(|(resource, session, ids)| {
+            FromProxy::Bound(Bound { resource, session, xid: ids.map(|(xid, _)| xid) })
+        }),
         (any::<u64>(), outcome, ".*").prop_map(|(task, outcome, primary)| FromProxy::Report {
             task: TaskId(task),
             outcome,
@@ -168,6 +171,25 @@ proptest! {
 }
 
 #[test]
+fn every_errand_is_understood() {
+    let resource = "orders".to_owned();
+    let whose = Errand::Whose { resource: resource.clone(), sessions: vec![1, 2] };
+    let Some(coordinator_message::Body::Whose(wire)) = unasked_to_wire(ToProxy::Errand(whose.clone())).body
+    else {
+        panic!("no question")
+    };
+    assert_eq!(whose_from_wire(wire), whose);
+    let circle = vec!["a".to_owned(), "b".to_owned()];
+    let told = Errand::Yield(Yield { resource, xid: Xid::from_u128(8), chain: vec![3, 4], circle });
+    let Some(coordinator_message::Body::Yield(wire)) = unasked_to_wire(ToProxy::Errand(told.clone())).body
+    else {
+        panic!("nobody yields")
+    };
+    assert_eq!(yield_from_wire(wire.clone()), Ok(told));
+    assert!(yield_from_wire(wire::Yield { xid: "x".to_owned(), ..wire }).is_err());
+}
+
+#[test]
 fn a_message_without_sense_is_an_error() {
     assert!(proxy_from_wire(wire::ProxyMessage { id: 1, body: None }).is_err());
     let commit = wire::Commit { xid: "x".to_owned() };
@@ -187,7 +209,7 @@ fn every_task_is_understood() {
     ] {
         let (id, xid, branch) = (TaskId(7), Xid::from_u128(8), BranchId::new(9));
         let task = Task { id, xid, branch, resource: "orders".into(), kind };
-        let Some(coordinator_message::Body::Task(wire)) = task_to_wire(task.clone()).body else {
+        let Some(coordinator_message::Body::Task(wire)) = unasked_to_wire(task.clone().into()).body else {
             panic!("no task")
         };
         assert_eq!(task_from_wire(wire), Ok(task));

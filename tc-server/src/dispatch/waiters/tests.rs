@@ -1,8 +1,8 @@
 //! Nobody waits for nothing, and nobody waits in a circle.
 
-use super::super::{proxies::SessionId, turn::Table};
+use super::super::{errands::To, proxies::SessionId, turn::Table};
 use super::*;
-use atone_protocol::Stuck;
+use atone_protocol::{Bound, Errand, Stuck};
 use futures_util::FutureExt;
 use proptest::prelude::*;
 
@@ -265,6 +265,122 @@ fn what_a_proxy_told_ends_with_its_statement_and_with_the_proxy() {
     world.waiters.graph.tell(proxy, stuck(10, Some(xid(1)), &[21]));
     world.waiters.graph.forget(proxy);
     assert!(!world.waiters.graph.somebody_is_stuck());
+    assert!(verdict(&place.turn).is_none());
+}
+
+fn told_to_yield(world: &mut World) -> Vec<(u64, Vec<u64>, Vec<String>)> {
+    let sent = std::mem::take(&mut world.waiters.graph.errands.to_send).into_iter();
+    sent.filter_map(|(to, errand)| match (to, errand) {
+        (To::Proxy(SessionId(proxy)), Errand::Yield(told)) => Some((proxy, told.chain, told.circle)),
+        (To::All, Errand::Whose { .. }) => None,
+        other => panic!("{other:?}"),
+    })
+    .collect()
+}
+
+fn tell(world: &mut World, proxy: u64, resource: &str, session: u64, xid: Option<Xid>, by: &[u64]) {
+    let stuck = Stuck { resource: resource.into(), session, xid, by: by.to_vec() };
+    if let Some(who) = world.waiters.graph.tell(SessionId(proxy), stuck) {
+        world.waiters.break_circles_of(&who, &world.held);
+    }
+}
+
+fn bind(world: &mut World, proxy: u64, resource: &str, session: u64, xid: Option<Xid>) {
+    let bound = Bound { resource: resource.into(), session, xid };
+    if let Some(who) = world.waiters.graph.bound(SessionId(proxy), bound) {
+        world.waiters.break_circles_of(&who, &world.held);
+    }
+}
+
+/// Connections 10 and 11 are of transaction 1, 20 and 21 of transaction 2; in orders 10 waits for 20 by way of 15, and in
+/// accounts 21 for 11. Nobody waits here.
+#[test]
+fn of_a_circle_in_two_databases_the_youngest_statement_is_interrupted() {
+    let steps: [fn(&mut World); 4] = [
+        |world| {
+            tell(world, 7, "orders", 15, None, &[20]);
+            tell(world, 7, "orders", 10, Some(xid(1)), &[15]);
+        },
+        |world| tell(world, 8, "accounts", 21, Some(xid(2)), &[11]),
+        |world| bind(world, 8, "orders", 20, Some(xid(2))),
+        |world| bind(world, 7, "accounts", 11, Some(xid(1))),
+    ];
+    for order in [[0, 1, 2, 3], [1, 0, 3, 2], [0, 2, 1, 3], [1, 3, 0, 2]] {
+        let mut world = World::default();
+        for step in &order[..3] {
+            steps[*step](&mut world);
+            assert_eq!(told_to_yield(&mut world), [], "{order:?}");
+        }
+        steps[order[3]](&mut world);
+        let circle = [xid(2).to_string(), xid(1).to_string(), "connection 15 of orders".to_owned()];
+        assert_eq!(told_to_yield(&mut world), [(8, vec![21, 11], circle.to_vec())], "{order:?}");
+        // It is under way: nobody else yields for it, until its proxy says that it still waits.
+        steps[0](&mut world);
+        assert_eq!(told_to_yield(&mut world), []);
+        steps[1](&mut world);
+        assert_eq!(told_to_yield(&mut world).len(), 1);
+    }
+    // If the elder is asked about, the chain is told as far as its own database goes.
+    let mut world = World::default();
+    tell(&mut world, 7, "orders", 15, None, &[20]);
+    tell(&mut world, 7, "orders", 10, Some(xid(3)), &[15]);
+    bind(&mut world, 8, "orders", 20, Some(xid(2)));
+    tell(&mut world, 8, "accounts", 21, Some(xid(2)), &[11]);
+    bind(&mut world, 7, "accounts", 11, Some(xid(3)));
+    assert_eq!(told_to_yield(&mut world)[0].1, [10, 15, 20]);
+}
+
+#[test]
+fn what_is_not_known_any_more_interrupts_nobody() {
+    let leaves: [fn(&mut World); 5] = [
+        |world| bind(world, 8, "orders", 20, None),
+        |world| tell(world, 7, "orders", 10, Some(xid(1)), &[]),
+        |world| tell(world, 7, "orders", 10, Some(xid(1)), &[22]),
+        |world| world.waiters.graph.forget(SessionId(7)),
+        |world| world.waiters.graph.forget(SessionId(8)),
+    ];
+    for leave in leaves {
+        let mut world = World::default();
+        tell(&mut world, 7, "orders", 10, Some(xid(1)), &[20]);
+        bind(&mut world, 8, "orders", 20, Some(xid(2)));
+        // Another proxy, of which it never was.
+        bind(&mut world, 9, "orders", 20, None);
+        leave(&mut world);
+        tell(&mut world, 9, "accounts", 21, Some(xid(2)), &[11]);
+        bind(&mut world, 6, "accounts", 11, Some(xid(1)));
+        assert_eq!(told_to_yield(&mut world), []);
+    }
+    // Nobody waits for it: it is not remembered.
+    let mut world = World::default();
+    bind(&mut world, 8, "orders", 20, Some(xid(2)));
+    tell(&mut world, 7, "orders", 10, Some(xid(1)), &[20]);
+    tell(&mut world, 8, "accounts", 21, Some(xid(2)), &[11]);
+    bind(&mut world, 7, "accounts", 11, Some(xid(1)));
+    assert_eq!(told_to_yield(&mut world), []);
+}
+
+/// Connections 20 and 21 of transaction 2 wait for different ones: who waits for 20 does not wait for what 21 waits for.
+#[test]
+fn one_session_of_a_transaction_does_not_wait_for_what_another_waits_for() {
+    for (by_of_20, is_circle) in [(30, false), (10, true)] {
+        let mut world = World::default();
+        tell(&mut world, 7, "orders", 10, Some(xid(1)), &[20]);
+        tell(&mut world, 7, "orders", 20, Some(xid(2)), &[by_of_20]);
+        tell(&mut world, 7, "accounts", 21, Some(xid(2)), &[11]);
+        bind(&mut world, 7, "accounts", 11, Some(xid(1)));
+        assert_eq!(!told_to_yield(&mut world).is_empty(), is_circle);
+    }
+    // The one that is waited for was called here: it will go on.
+    let mut world = World::default();
+    world.ask(5, &[(1, false)]);
+    let want = Want { lock: lock(1), shared: false };
+    let place = world.waiters.join(xid(2), true, vec![want], Some(connection(20)), &world.held).unwrap();
+    world.held = Holders::default();
+    world.waiters.call_next(&lock(1), &world.held);
+    tell(&mut world, 7, "orders", 10, Some(xid(1)), &[20]);
+    tell(&mut world, 7, "accounts", 21, Some(xid(2)), &[11]);
+    bind(&mut world, 7, "accounts", 11, Some(xid(1)));
+    assert_eq!(told_to_yield(&mut world), []);
     assert!(verdict(&place.turn).is_none());
 }
 
