@@ -14,7 +14,7 @@ pub use column::ColumnKind;
 pub use key::{Canonical, KeyValue, key_literal, key_of_number};
 pub use moves::{Computed, KeyChange, NewPart};
 pub use query::{
-    computed, decode, generated_keys, image_of_inserts, image_of_rows, image_of_write, keys_of, keys_of_read,
-    look_at_rows, on_captured_rows, read_of_captured_rows, widths_of_keys,
+    computed, decode, generated_keys, hold_rows, image_of_inserts, image_of_rows, image_of_write, keys_of,
+    keys_of_read, look_at_rows, on_captured_rows, read_of_captured_rows, widths_of_keys,
 };
 pub use table::{Captured, Column, Key, KeyPart, Parent, References, Row, Storage, Table, referenced_key};

@@ -184,6 +184,20 @@ pub fn image_of_inserts(table: &Table, keys: &[Vec<String>]) -> Vec<String> {
     keys.chunks(ROWS_PER_QUERY).map(query).collect()
 }
 
+/// Locks those of the rows with these keys that nobody has locked, and reads nothing of them. None when a key's value is damaged.
+pub fn hold_rows(table: &Table, keys: &[Vec<Vec<u8>>]) -> Option<Vec<String>> {
+    let (schema, name) = (identifier(&table.schema), identifier(&table.name));
+    let index = identifier(&table.key.name);
+    let query = |keys: &[Vec<Vec<u8>>]| {
+        let literal =
+            |key: &Vec<Vec<u8>>| literals(table, &key.iter().map(Vec::as_slice).collect::<Vec<_>>());
+        let condition = condition(table, &keys.iter().map(literal).collect::<Option<Vec<_>>>()?);
+        let from = format!("FROM {schema}.{name} FORCE INDEX ({index})");
+        Some(format!("SELECT 1 {from} WHERE {condition} FOR UPDATE SKIP LOCKED"))
+    };
+    keys.chunks(ROWS_PER_QUERY).map(query).collect()
+}
+
 /// The literals of a row's key values.
 fn literals(table: &Table, key: &[&[u8]]) -> Option<Vec<String>> {
     table

@@ -12,6 +12,10 @@ pub struct Locking {
     pub tables: Vec<(Range<usize>, Range<usize>)>,
     /// FOR UPDATE or FOR NO KEY UPDATE.
     pub exclusive: bool,
+    /// FOR KEY SHARE, which goes with FOR NO KEY UPDATE.
+    pub weak: bool,
+    /// SKIP LOCKED.
+    pub skips: bool,
     /// Neither NOWAIT nor SKIP LOCKED.
     pub waits: bool,
     /// Where FROM begins.
@@ -91,6 +95,7 @@ impl Words<'_> {
         let items = self.items(from + 1, clause, &depths)?;
         let mut at = clause + 1;
         let exclusive = self.is(at, "UPDATE") || self.is(at, "NO");
+        let weak = self.is(at, "KEY");
         while ["NO", "KEY", "UPDATE", "SHARE"].iter().any(|word| self.is(at, word)) {
             at += 1;
         }
@@ -109,14 +114,13 @@ impl Words<'_> {
         } else {
             items
         };
-        let waits = match self.tokens.len() - at {
-            0 => true,
-            1 if self.is(at, "NOWAIT") => false,
-            2 if self.is(at, "SKIP") && self.is(at + 1, "LOCKED") => false,
-            // LIMIT may stand behind it.
-            _ if self.is(at, "LIMIT") || self.is(at, "OFFSET") || self.is(at, "FETCH") => true,
-            _ => return None,
-        };
+        let skips = self.is(at, "SKIP") && self.is(at + 1, "LOCKED");
+        let waits = !skips && !self.is(at, "NOWAIT");
+        at += 2 * usize::from(skips) + usize::from(!skips && !waits);
+        // LIMIT may stand behind it.
+        if at < self.tokens.len() && !["LIMIT", "OFFSET", "FETCH"].iter().any(|word| self.is(at, word)) {
+            return None;
+        }
         let span = |(name, reference): (Range<usize>, usize)| {
             (self.tokens[name.start].start..self.tokens[name.end - 1].end, self.tokens[reference].span())
         };
@@ -124,7 +128,8 @@ impl Words<'_> {
         if tables.iter().any(|(name, _)| self.sql[name.clone()].windows(7).any(|w| w == b"$atone$")) {
             return None;
         }
-        Some(Locking { tables, exclusive, waits, from: self.tokens[from].start, bare: from == 1 })
+        let (from, bare) = (self.tokens[from].start, from == 1);
+        Some(Locking { tables, exclusive, weak, skips, waits, from, bare })
     }
 
     /// How many parentheses are open before each token.
@@ -240,6 +245,21 @@ mod tests {
             let expected = format!("{before}{}{after}", rows.join(", "));
             assert_eq!(respelled(sql), Some(expected), "{sql}");
         }
+    }
+
+    #[test]
+    fn how_it_waits_is_told() {
+        let of = |sql: &str| match classify(sql.as_bytes(), true) {
+            Class::Locking(Some(l)) => (l.exclusive, l.weak, l.skips, l.waits),
+            other => panic!("{sql}: {other:?}"),
+        };
+        assert_eq!(of("SELECT * FROM t FOR UPDATE"), (true, false, false, true));
+        assert_eq!(of("SELECT * FROM t FOR UPDATE LIMIT 1"), (true, false, false, true));
+        assert_eq!(of("SELECT * FROM t FOR UPDATE NOWAIT LIMIT 1"), (true, false, false, false));
+        assert_eq!(of("SELECT * FROM t FOR NO KEY UPDATE SKIP LOCKED LIMIT 1"), (true, false, true, false));
+        assert_eq!(of("SELECT * FROM t FOR SHARE OF t SKIP LOCKED"), (false, false, true, false));
+        assert_eq!(of("SELECT * FROM t FOR KEY SHARE SKIP LOCKED"), (false, true, true, false));
+        assert_eq!(of("SELECT skip FROM locked FOR SHARE"), (false, false, false, true));
     }
 
     #[test]

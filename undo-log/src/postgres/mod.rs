@@ -24,4 +24,4 @@ pub use lexer::{tokens, word_bytes};
 pub use locking::Locking;
 pub use prepare::{prepared_names, prepares_read};
 pub(crate) use table::target;
-pub use table::{FOLD, Field, Folds, Layout, before_images, equals, quote};
+pub use table::{FOLD, Field, Folds, Layout, before_images, equals, hold_rows, quote};

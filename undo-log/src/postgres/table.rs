@@ -118,7 +118,7 @@ impl Layout {
         parts.map(|part| part.column).collect::<BTreeSet<_>>().into_iter().collect()
     }
 
-    /// A record of these columns alone; None when it is not of this table, or its key has a NULL. The row is left empty.
+    /// A record of these columns alone; None when it is not of this table, or its key has a NULL. The row has no others.
     pub fn decode_keys(&self, table: &Table, bytes: &[u8], folds: &Folds) -> Option<Captured> {
         let (values, columns) = (record(bytes)?, self.key_columns(table));
         if values.len() != columns.len() {
@@ -132,7 +132,7 @@ impl Layout {
             }
             row[column] = value.map(<[u8]>::to_vec);
         }
-        Some(Captured { row: Row(Vec::new()), ..self.captured(table, Row(row), folds)? })
+        self.captured(table, Row(row), folds)
     }
 
     /// A key's value in canonical form; None when a NULL is in it. The columns of a foreign key may be integers of two sizes:
@@ -197,6 +197,18 @@ pub const FOLD: &str = "SELECT pg_catalog.lower(v COLLATE pg_catalog.\"default\"
 /// The query that reads rows by key: `keys` of them, each key's values as parameters in turn, cast to the columns' types.
 /// Its columns are the table or partition of the row, and the row in binary form.
 pub fn before_images(table: &Table, keys: usize, lock: bool) -> String {
+    let lock = if lock { " FOR UPDATE" } else { "" };
+    format!("SELECT t.tableoid, pg_catalog.record_send(t.*) {}{lock}", rows_by_key(table, keys))
+}
+
+/// The query that locks those of the rows with these keys that nobody has locked, and reads nothing of them. It stands in the
+/// way of a read that locks them; of one FOR KEY SHARE only if that is what it is for (`weak`).
+pub fn hold_rows(table: &Table, keys: usize, weak: bool) -> String {
+    let how = if weak { "UPDATE" } else { "NO KEY UPDATE" };
+    format!("SELECT {} FOR {how} SKIP LOCKED", rows_by_key(table, keys))
+}
+
+fn rows_by_key(table: &Table, keys: usize) -> String {
     let mut number = 0;
     let mut row = || {
         let parts: Vec<String> = table
@@ -213,12 +225,8 @@ pub fn before_images(table: &Table, keys: usize, lock: bool) -> String {
         format!("({})", parts.join(" AND "))
     };
     let conditions: Vec<String> = (0..keys).map(|_| row()).collect();
-    format!(
-        "SELECT t.tableoid, pg_catalog.record_send(t.*) FROM {} t WHERE {}{}",
-        target(table),
-        if conditions.is_empty() { "FALSE".to_owned() } else { conditions.join(" OR ") },
-        if lock { " FOR UPDATE" } else { "" }
-    )
+    let condition = if conditions.is_empty() { "FALSE".to_owned() } else { conditions.join(" OR ") };
+    format!("FROM {} t WHERE {condition}", target(table))
 }
 
 #[cfg(test)]
@@ -326,5 +334,8 @@ mod tests {
         let query = before_images(&table, 1, false);
         assert!(query.contains("t.\"id\" = $1::pg_catalog.int4"), "{query}");
         assert!(query.contains("t.\"a\" OPERATOR(\"Ext\".=) $2::\"Ext\".\"citext\""), "{query}");
+        let hold = hold_rows(&table, 2, false);
+        assert!(hold.contains("$4::") && hold.ends_with(" FOR NO KEY UPDATE SKIP LOCKED"), "{hold}");
+        assert!(hold_rows(&table, 1, true).ends_with(" FOR UPDATE SKIP LOCKED"));
     }
 }
