@@ -5,6 +5,7 @@
 
 mod entry;
 mod error;
+mod hold;
 mod lineage;
 mod mysql;
 mod postgres;
@@ -13,6 +14,7 @@ mod tx;
 
 pub use entry::{Entry, ForeignKeys, Parent, Reference};
 pub use error::{BackendError, Cause};
+pub use hold::Hold;
 pub use mysql::{MySql, Reach};
 #[cfg(all(test, feature = "server-tests"))]
 pub(crate) use postgres::tests as scratch;

@@ -4,7 +4,7 @@
 use super::{Backend, BackendError, Entry, Reference, Side, mysql, postgres};
 use atone_protocol::{BranchId, Xid};
 use atone_undo_log::{
-    capture::{Captured, ColumnKind, Row},
+    capture::{Captured, ColumnKind, Row, Table},
     reverse::Step,
 };
 use std::sync::Arc;
@@ -87,6 +87,20 @@ impl Tx {
         keys: &[Vec<Vec<u8>>],
     ) -> Result<Option<Vec<Captured>>, BackendError> {
         on!(&mut self.side, tx => tx.rows(entry, keys).await)
+    }
+
+    /// Locks those of these rows that nobody has locked. `table` describes their keys at least; `weak` is a read FOR KEY SHARE,
+    /// in whose way they are to stand.
+    pub(super) async fn hold(
+        &mut self,
+        (entry, table): (&Entry, &Table),
+        keys: &[Vec<Vec<u8>>],
+        weak: bool,
+    ) -> Result<(), BackendError> {
+        match &mut self.side {
+            Open::MySql(tx) => tx.hold(table, keys).await,
+            Open::Postgres(tx) => tx.hold(entry, keys, weak).await,
+        }
     }
 
     /// Before the steps of an undo: constraints that can be are checked at their end only, so that the order of steps
@@ -189,6 +203,21 @@ impl Backend {
             }
             Side::Postgres(postgres) => {
                 let (tx, primary) = postgres.begin(reading).await?;
+                (Open::Postgres(tx), primary)
+            }
+        };
+        Ok(Tx { primary, side })
+    }
+
+    /// Begins a transaction that only holds rows.
+    pub(super) async fn begin_holding(&self) -> Result<Tx, BackendError> {
+        let (side, primary) = match &self.side {
+            Side::MySql(mysql) => {
+                let (tx, primary) = mysql.begin_holding().await?;
+                (Open::MySql(tx), primary)
+            }
+            Side::Postgres(postgres) => {
+                let (tx, primary) = postgres.begin_holding().await?;
                 (Open::Postgres(tx), primary)
             }
         };

@@ -3,6 +3,7 @@
 //! A branch lives on the application's own database connection; nothing here talks to the application.
 
 mod captured;
+mod encounters;
 mod images;
 mod keys;
 mod locks;
@@ -12,6 +13,7 @@ mod recording;
 mod settle;
 
 pub use captured::{Branch, Change};
+pub use encounters::Encounters;
 pub use images::{AfterImages, after_images, read_inserts, read_keys};
 pub use locks::{Locks, lock_key};
 pub use numbers::{Key, generated, mixes, numbered, resolve};

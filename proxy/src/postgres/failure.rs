@@ -45,6 +45,11 @@ impl Failure {
         &self.sentence
     }
 
+    /// The same, and why nothing better could be done.
+    pub fn because(self, why: &str) -> Self {
+        Self { sentence: format!("{}. {why}", self.sentence), ..self }
+    }
+
     /// The statement cannot be protected.
     pub fn unsupported(what: &Unsupported) -> Self {
         Self::new(

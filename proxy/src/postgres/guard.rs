@@ -209,7 +209,10 @@ impl Session {
         let mut found = BTreeSet::new();
         let mut keys = Vec::with_capacity(rows.len());
         let folds = self.folds_of(told, &entry, rows.iter()).await?;
-        let key_of = |bytes: &Vec<u8>| keys_of(told, &entry, bytes, &folds);
+        let key_of = |bytes: &Vec<u8>| {
+            let captured = keys_of(told, &entry, bytes, &folds)?;
+            Some(Captured { row: Row(Vec::new()), ..captured })
+        };
         for row in rows {
             if row.found != meant && !layout.partitioned {
                 found.insert(row.found);
@@ -379,13 +382,14 @@ pub(super) fn key_names(entry: &Entry) -> Vec<String> {
     layout.key_columns(table).into_iter().map(|column| table.columns[column].name.clone()).collect()
 }
 
-/// The keys of a row: of its key columns alone, if it was asked for those of one of these tables.
+/// The keys of a row: of its key columns alone, if it was asked for those of one of these tables. So much of it as was asked for
+/// is there, too.
 pub(super) fn keys_of(told: &[Arc<Entry>], entry: &Entry, bytes: &[u8], folds: &Folds) -> Option<Captured> {
     let (known, only_keys) = known(told, entry);
     let (Ok(table), Some(layout)) = (&known.table, &known.layout) else { return None };
     match only_keys {
         true => layout.decode_keys(table, bytes, folds),
-        false => layout.decode(table, bytes, folds).map(|row| Captured { row: Row(Vec::new()), ..row }),
+        false => layout.decode(table, bytes, folds),
     }
 }
 

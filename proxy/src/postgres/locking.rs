@@ -6,7 +6,7 @@ use crate::{
     backend::Entry,
     branch::{Branch, Change, lock_key},
 };
-use atone_protocol::{Check, LockKey};
+use atone_protocol::{CallError, Check, LockKey};
 use atone_undo_log::postgres::Locking;
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -30,7 +30,7 @@ impl Session {
         }
         let resource = self.resource.clone();
         let Some(backend) = resource.backend.postgres() else { return Ok(()) };
-        let (mut keys, mut tables, mut taken) = (BTreeSet::new(), BTreeSet::new(), Vec::new());
+        let (mut tables, mut taken) = (BTreeSet::new(), Vec::new());
         let meant: BTreeSet<u32> = rows.iter().map(|row| row.meant).collect();
         for oid in meant.iter().chain(flood.keys()) {
             // One that is not known is temporary, or made in this local transaction.
@@ -49,10 +49,7 @@ impl Session {
                     false => keys_of(told, &entry, &row.row, &folds),
                 };
                 match captured {
-                    Some(captured) => {
-                        keys.insert(lock_key(&entry.name, &captured.key));
-                        taken.push((entry.clone(), captured));
-                    }
+                    Some(captured) => taken.push((entry.clone(), captured)),
                     None => {
                         let found = backend.entry(row.found).await.map_err(|e| Failure::backend(&e))?;
                         tables.extend(found.map(|found| found.name.clone()));
@@ -61,17 +58,28 @@ impl Session {
             }
         }
         let shared = !locking.exclusive;
+        let keys: BTreeSet<LockKey> =
+            taken.iter().map(|(entry, row)| lock_key(&entry.name, &row.key)).collect();
         if bound {
             self.few_enough(taken.len())?;
+        }
+        if locking.skips && self.meets(shared, &taken, &tables).await? {
+            return Ok(());
+        }
+        if bound {
             let branch = self.branch.get_or_insert_with(|| Branch::new(crate::ids::branch()));
             for (entry, row) in taken {
                 let at = branch.table(&entry);
                 branch.changes.push(Change::Locked { table: at, key: row.key, shared });
             }
-            if !self.block && tables.is_empty() {
+            if !self.block && tables.is_empty() && !locking.skips {
                 // They are registered, and waited for, before anything is given to the client.
                 return Ok(());
             }
+        }
+        if locking.skips {
+            // It has been asked whether they are free.
+            return Ok(());
         }
         let wait = if locking.waits { self.lock_wait() } else { Duration::ZERO };
         let keys = keys.into_iter().collect();
@@ -86,21 +94,36 @@ impl Session {
         tables: Vec<String>,
         wait: Duration,
     ) -> Result<(), Failure> {
+        let checked = self.ask_free(keys, shared, tables, wait).await?;
+        checked.map_err(|error| self.not_free(&error))
+    }
+
+    /// What the client is told when the coordinator did not say that all is free.
+    pub(super) fn not_free(&self, error: &CallError) -> Failure {
+        match self.membership.xid() {
+            Some(xid) => Failure::call(xid, error),
+            None => Failure::guarded(error),
+        }
+    }
+
+    pub(super) async fn ask_free(
+        &mut self,
+        keys: Vec<LockKey>,
+        shared: Vec<LockKey>,
+        tables: Vec<String>,
+        wait: Duration,
+    ) -> Result<Result<(), CallError>, Failure> {
         if keys.is_empty() && shared.is_empty() && tables.is_empty() {
-            return Ok(());
+            return Ok(Ok(()));
         }
         let xid = self.membership.xid();
         let resource = self.resource.backend.name().to_owned();
         let session = self.number;
         let check = Check { xid, resource, keys, shared, tables, everything: false, wait, session };
         let coordinator = self.resource.coordinator.clone();
-        let checked = tokio::select! {
-            checked = coordinator.check(check) => checked,
-            () = self.client.gone() => return Err(Failure::internal("its client has gone")),
-        };
-        checked.map_err(|error| match xid {
-            Some(xid) => Failure::call(xid, &error),
-            None => Failure::guarded(&error),
-        })
+        tokio::select! {
+            checked = coordinator.check(check) => Ok(checked),
+            () = self.client.gone() => Err(Failure::internal("its client has gone")),
+        }
     }
 }

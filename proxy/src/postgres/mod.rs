@@ -25,6 +25,7 @@ mod query;
 mod reach;
 mod reading_words;
 mod search;
+mod skip_locked;
 mod statements;
 mod sync;
 mod texts;
@@ -146,6 +147,7 @@ pub struct Session {
     number: u64,
     /// How long it queues for global locks, if it says so.
     lock_wait: Option<Duration>,
+    skip_locked: skip_locked::SkipLocked,
     /// How it wants to read.
     reads: checked::Reads,
     /// The local transaction was ended behind the client's back: what its next statement is told.
@@ -169,6 +171,7 @@ impl Session {
             membership,
             lock_wait: None,
             number,
+            skip_locked: skip_locked::SkipLocked::default(),
             cancellable: cancels.enter(key),
             resource,
             client,

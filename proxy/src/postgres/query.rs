@@ -104,6 +104,11 @@ impl Session {
             self.pipeline.close(b'S', "");
         }
         for (at, statement) in statements.iter().enumerate() {
+            if at == 0 {
+                self.note_first();
+            } else {
+                self.skip_locked.is_first = false;
+            }
             if statements.len() == 1 || self.next_of_text(&statements[at..]).await? {
                 self.simple(statement).await?;
             }

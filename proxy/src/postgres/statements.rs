@@ -225,6 +225,15 @@ impl Statements {
         self.portals.get_mut(name)
     }
 
+    /// All portals, to be bound again; None: of one the statement is not there any more.
+    pub fn all_bound(&self) -> Option<Vec<Bind>> {
+        let bound = |portal: &Portal| {
+            let now = self.prepared.get(&portal.bind.statement)?;
+            Arc::ptr_eq(now, &portal.prepared).then(|| portal.bind.clone())
+        };
+        self.portals.values().map(bound).collect()
+    }
+
     /// A statement (S) or portal (P) is closed.
     pub fn close(&mut self, kind: u8, name: &[u8]) {
         if kind == b'P' {

@@ -218,6 +218,7 @@ impl Session {
 
     async fn on_execute(&mut self, portal: &[u8], most: i32, message: &Message) -> Result<(), End> {
         let bound = self.membership.binding.is_some();
+        self.note_first();
         self.executed |= !self.block;
         let found =
             self.statements.portal(portal).map(|p| (p.prepared.clone(), p.bind.clone(), p.done.is_some()));

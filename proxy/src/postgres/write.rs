@@ -52,6 +52,22 @@ pub(super) struct Running {
     entries: Vec<Option<Arc<Entry>>>,
 }
 
+/// A write or a locking read as we run it.
+pub(super) struct Respelt {
+    /// The client's.
+    pub prepared: Arc<Prepared>,
+    /// With formats for our columns too.
+    pub bind: Bind,
+    sql: String,
+    entries: Vec<Option<Arc<Entry>>>,
+    /// So many rows the client wants now; 0 is all.
+    most: usize,
+    /// It is a read that locks rows of so many tables; 0: a write.
+    reads: usize,
+    /// It came by a simple Query.
+    simple: bool,
+}
+
 impl Running {
     fn write(&self) -> Option<&Write> {
         match self.statement.class() {
@@ -108,20 +124,12 @@ impl Session {
         {
             return self.refuse(&failure).await;
         }
-        if bound || reads == 0 && !self.tells_all(prepared, &entries) {
-            self.begin_counting();
-        }
-        let name = self.own_name();
         let mut results = bind.results.clone();
         if results.len() > 1 {
             // One format per column of the client's; ours are text in any format.
             results.extend(vec![0; super::own_columns::OURS * reads.max(1)]);
         }
         self.pipeline.most = self.guarding().then_some(self.resource.max_rows);
-        // A statement that the client keeps is kept by us too.
-        let simple = asked == Asked::Query;
-        let kept = !simple && !bind.statement.is_empty();
-        let name = if simple { String::new() } else { name };
         let columns: Vec<Option<Vec<String>>> =
             entries.iter().map(|e| Some(key_names(e.as_deref()?))).collect();
         let sql = match prepared.class() {
@@ -132,9 +140,38 @@ impl Session {
             }
             _ => prepared.text.clone(),
         };
+        let most = match asked {
+            // Without rows for the client it runs to its end at once.
+            Asked::Execute { most } if returns => most,
+            Asked::Execute { .. } | Asked::Query => 0,
+        };
+        let simple = asked == Asked::Query;
+        let (prepared, bind) = (prepared.clone(), Bind { results, ..bind.clone() });
+        let write = Respelt { prepared, bind, sql, entries, most, reads, simple };
+        match write.prepared.class() {
+            Class::Locking(Some(locking)) if locking.skips => Box::pin(self.skip_locked(&write)).await?,
+            _ => self.gather(&write, None),
+        }
+        Ok(())
+    }
+
+    /// Gathers the messages of a write or a locking read; a savepoint of ours stands before it, if it has a name.
+    pub(super) fn gather(&mut self, write: &Respelt, savepoint: Option<&str>) {
+        let Respelt { prepared, bind, sql, entries, most, reads, simple } = write;
+        let (simple, reads) = (*simple, *reads);
+        if self.membership.binding.is_some() || reads == 0 && !self.tells_all(prepared, entries) {
+            self.begin_counting();
+        }
+        if let Some(name) = savepoint {
+            self.gather_alone(&format!("SAVEPOINT {name}"));
+        }
+        let name = self.own_name();
+        // A statement that the client keeps is kept by us too.
+        let kept = !simple && !bind.statement.is_empty();
+        let name = if simple { String::new() } else { name };
         let (statement, new) = match (simple, kept) {
             (true, _) => (QUERY.to_owned(), true),
-            (false, true) => self.statements.own(&bind.statement, &name, &sql),
+            (false, true) => self.statements.own(&bind.statement, &name, sql),
             (false, false) => (name.clone(), true),
         };
         // One that was spelled otherwise.
@@ -151,23 +188,14 @@ impl Session {
                 self.pipeline.parse(QUERY, &prepared.text, &[], Fate::DropUnlessError);
                 self.pipeline.close(b'S', QUERY);
             }
-            self.pipeline.parse(&statement, &sql, &prepared.types, Fate::DropUnlessError);
+            self.pipeline.parse(&statement, sql, &prepared.types, Fate::DropUnlessError);
         }
-        let own = Bind {
-            portal: name.clone().into_bytes(),
-            statement: statement.into_bytes(),
-            results,
-            ..bind.clone()
-        };
+        let own =
+            Bind { portal: name.clone().into_bytes(), statement: statement.into_bytes(), ..bind.clone() };
         self.pipeline.bind(&own, Fate::DropUnlessError);
         let number = self.writes.len();
-        let most = match asked {
-            // Without rows for the client it runs to its end at once.
-            Asked::Execute { most } if returns => most,
-            Asked::Execute { .. } | Asked::Query => 0,
-        };
-        let capture = Fate::Capture { write: number, most, reads };
-        if asked == Asked::Query {
+        let capture = Fate::Capture { write: number, most: *most, reads };
+        if simple {
             self.pipeline.describe(&name, capture.clone());
         }
         self.pipeline.execute(&name, capture);
@@ -177,8 +205,8 @@ impl Session {
         if !kept && !simple {
             self.pipeline.close(b'S', &name);
         }
-        self.writes.push(Running { statement: prepared.clone(), portal: bind.portal.clone(), entries });
-        Ok(())
+        let (statement, entries) = (prepared.clone(), entries.clone());
+        self.writes.push(Running { statement, portal: bind.portal.clone(), entries });
     }
 
     /// Takes in what came of running: errors, rows of writes, counts.
@@ -202,6 +230,9 @@ impl Session {
         self.statements.answered(error.is_some());
         let begun = self.counters.known();
         let mut kept = kept.into_iter();
+        if error.is_some() {
+            self.skip_locked.give_up();
+        }
         // The first counts of a local transaction stand before its statements, all others behind.
         if !begun && let Some(rows) = kept.next() {
             if let Err(what) = self.note_lock_wait(&rows) {
@@ -311,6 +342,11 @@ impl Session {
             if let Class::Locking(Some(locking)) = statement.class() {
                 let flood = flood.remove(number).unwrap_or_default();
                 self.locked_rows(locking, &rows, &flood, &entries).await.map_err(|failure| (*at, failure))?;
+                if self.skip_locked.met.is_some() {
+                    // Others hold some of them: none is given.
+                    self.answer.truncate(*at);
+                    self.complete = self.complete.filter(|complete| complete < at);
+                }
                 continue;
             }
             let Some(write) = running.write() else { continue };

@@ -17,6 +17,11 @@ impl Failure {
         Self { code, state, message: format!("atone: {}", message.into()) }
     }
 
+    /// The same, and why nothing better could be done.
+    pub fn because(self, why: &str) -> Self {
+        Self { message: format!("{}. {why}", self.message), ..self }
+    }
+
     /// The ERR payload.
     pub fn payload(&self) -> Vec<u8> {
         packet::error(self.code, self.state, &self.message)

@@ -43,31 +43,33 @@ pub(super) fn may_lock(text: &[u8]) -> bool {
 }
 
 /// What is to be locked.
-struct Read<'a> {
+pub(super) struct Read<'a> {
     text: &'a Bytes,
     command: &'a Command,
-    locking: Locking,
+    pub locking: Locking,
     literals: Vec<String>,
     prepared: bool,
     /// Each of its tables; or those that are asked for as a whole.
-    tables: Result<Vec<(Arc<Entry>, Table)>, Reach>,
+    pub tables: Result<Vec<(Arc<Entry>, Table)>, Reach>,
     /// Those of which no row is ever locked globally.
     keyless: BTreeSet<String>,
 }
 
 /// What was locked.
-struct Taken {
-    rows: Vec<(Arc<Entry>, Captured)>,
+pub(super) struct Taken {
+    pub rows: Vec<(Arc<Entry>, Captured)>,
     /// Rows of the answer.
     count: u64,
     /// Too many to be told apart, or not to be told.
-    whole: BTreeSet<String>,
+    pub whole: BTreeSet<String>,
 }
 
 /// Why nothing was.
-enum NotTaken {
+pub(super) enum NotTaken {
     Server(super::ServerError),
     Unreadable(String),
+    /// It was, and must not be.
+    Refused(Failure),
 }
 
 impl Session {
@@ -92,9 +94,14 @@ impl Session {
                 false => Ok(Some(command)),
             };
         }
-        let taken = match self.take(&read, alone).await? {
+        let taken = match self.take_free(&read, alone, usize::MAX).await? {
             Ok(taken) => taken,
             Err(NotTaken::Server(error)) => return self.failed(error, alone).await.map(|()| None),
+            Err(NotTaken::Refused(failure)) => {
+                self.roll_back_locally().await?;
+                self.touched.clear();
+                return self.fail(&failure).await.map(|()| None);
+            }
             Err(NotTaken::Unreadable(_)) => {
                 if alone {
                     self.roll_back_locally().await?;
@@ -102,11 +109,6 @@ impl Session {
                 return Ok(Some(command));
             }
         };
-        if let Err(failure) = self.await_free(wanted(&read, &taken), read.patience(self.lock_wait())).await {
-            self.roll_back_locally().await?;
-            self.touched.clear();
-            return self.fail(&failure).await.map(|()| None);
-        }
         self.backside.found = None;
         let (relayed, end) = self.give(&read, &taken, alone).await?;
         let failed = relayed.outcome.error.is_some();
@@ -177,9 +179,11 @@ impl Session {
                 Err(failure) => self.stop_read(failure, alone).await,
             };
         }
-        let taken = match self.take(&read, alone).await? {
+        let most = self.resource.max_rows.saturating_sub(self.branch.as_ref().map_or(0, Branch::rows));
+        let taken = match self.take_free(&read, alone, most).await? {
             Ok(taken) => taken,
             Err(NotTaken::Server(error)) => return self.failed(error, alone).await,
+            Err(NotTaken::Refused(failure)) => return self.stop_read(failure, alone).await,
             Err(NotTaken::Unreadable(why)) => {
                 if alone {
                     self.roll_back_locally().await?;
@@ -188,15 +192,6 @@ impl Session {
                 return self.fail(&Failure::unsupported(&Unsupported(what))).await;
             }
         };
-        let most = self.resource.max_rows;
-        let so_far = self.branch.as_ref().map_or(0, Branch::rows);
-        let outcome = match taken.whole.is_empty() && so_far + taken.rows.len() <= most {
-            true => self.await_free(wanted(&read, &taken), read.patience(self.lock_wait())).await,
-            false => Err(Failure::too_large(&format!("the read would lock over {most} rows (max_rows)"))),
-        };
-        if let Err(failure) = outcome {
-            return self.stop_read(failure, alone).await;
-        }
         // Where nothing can be written there is no branch: its undo record could not be.
         let kept = if self.status & IN_TRANS_READONLY == 0 { taken.rows.as_slice() } else { &[] };
         for (entry, row) in kept {
@@ -322,6 +317,44 @@ impl Session {
         Ok(Ok(Some(Read { text, command, locking, literals, prepared, tables, keyless })))
     }
 
+    /// Locks the rows, and waits until nobody else holds them globally.
+    async fn take_free(
+        &mut self,
+        read: &Read<'_>,
+        alone: bool,
+        most: usize,
+    ) -> Result<Result<Taken, NotTaken>, End> {
+        if read.locking.skips {
+            return Box::pin(self.skip_locked(read, alone, most)).await;
+        }
+        Ok(match self.take_few(read, alone, most).await? {
+            Ok(taken) => {
+                let free = self.await_free(wanted(read, &taken), read.patience(self.lock_wait())).await;
+                free.map(|()| taken).map_err(NotTaken::Refused)
+            }
+            not => not,
+        })
+    }
+
+    /// Locks so many rows at most, if each must be told.
+    pub(super) async fn take_few(
+        &mut self,
+        read: &Read<'_>,
+        alone: bool,
+        most: usize,
+    ) -> Result<Result<Taken, NotTaken>, End> {
+        let taken = self.take(read, alone).await?;
+        let few = |taken: &Taken| most == usize::MAX || taken.whole.is_empty() && taken.rows.len() <= most;
+        Ok(match taken {
+            Ok(taken) if !few(&taken) => {
+                let most = self.resource.max_rows;
+                let what = format!("the read would lock over {most} rows (max_rows)");
+                Err(NotTaken::Refused(Failure::too_large(&what)))
+            }
+            taken => taken,
+        })
+    }
+
     /// Locks the rows and reads their keys, in a local transaction of its own if the read stands alone.
     async fn take(&mut self, read: &Read<'_>, alone: bool) -> Result<Result<Taken, NotTaken>, End> {
         let empty = Vec::new();
@@ -417,7 +450,7 @@ impl Read<'_> {
     }
 }
 
-fn wanted(read: &Read<'_>, taken: &Taken) -> Wanted {
+pub(super) fn wanted(read: &Read<'_>, taken: &Taken) -> Wanted {
     let keys = taken.rows.iter().map(|(entry, row)| lock_key(&entry.name, &row.key)).collect();
     let mut wanted = Wanted { tables: taken.whole.clone(), ..Wanted::default() };
     *(match read.locking.exclusive {

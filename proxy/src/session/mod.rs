@@ -20,6 +20,7 @@ mod relay;
 mod reset;
 mod settings;
 mod several;
+mod skip_locked;
 mod statements;
 mod tracked;
 mod write;
@@ -119,6 +120,7 @@ pub struct Session {
     lock_wait: Option<Duration>,
     /// Outside global transactions: what the open local transaction has written.
     touched: Touched,
+    opened: skip_locked::Opened,
     /// The last statement that was passed on as it came succeeded.
     last_relayed: bool,
     /// Outside global transactions: the error after which the local transaction may be over.
@@ -179,6 +181,7 @@ impl Session {
             number,
             lock_wait: None,
             touched: Touched::default(),
+            opened: skip_locked::Opened::default(),
             last_relayed: false,
             doubt: None,
             prepared_in_text: BTreeMap::new(),
@@ -211,6 +214,7 @@ impl Session {
         self.wait_for_command(stop).await?;
         let Some((length, _)) = packet::header(self.client.arrived()) else { return Ok(()) };
         if length >= WHOLE_COMMAND && self.membership.binding.is_none() && !self.reads.watched {
+            self.opened.forget();
             match self.look_at_large(length).await? {
                 Large::Passed => return self.relay_large(length).await,
                 Large::Guarded => return self.guard_large(length).await,
@@ -260,6 +264,7 @@ impl Session {
 
     async fn dispatch(&mut self, command: Command) -> Result<(), End> {
         self.statements.note(&command.payload);
+        self.note_command(&command);
         match command.code() {
             command::QUIT => {
                 self.backside.packets.write(&command.frames).await?;

@@ -9,6 +9,9 @@ impl Session {
         let relayed = relay::relay(&mut self.client, &mut self.backside, &command).await?;
         self.note_counts(&command, relayed.outcome.error.is_some());
         self.heard(&relayed).await?;
+        if relayed.outcome.error.is_none() {
+            self.note_opened(&command);
+        }
         Ok(relayed)
     }
 

@@ -31,6 +31,7 @@ mod resolved;
 mod savepoints;
 mod secrecy;
 mod session;
+mod skip_locked;
 mod slips;
 mod statements;
 mod tls;

@@ -31,6 +31,7 @@ mod refused;
 mod resolved;
 mod savepoints;
 mod session;
+mod skip_locked;
 mod startup;
 mod statements;
 mod together;

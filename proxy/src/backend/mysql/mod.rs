@@ -186,7 +186,7 @@ impl MySql {
     /// Closes the connections.
     pub(super) async fn close(&self) {
         let pools = self.primary.connections();
-        for pool in [pools.transactions, pools.questions] {
+        for pool in [pools.transactions, pools.questions, pools.holds] {
             if let Err(error) = pool.disconnect().await {
                 tracing::debug!(resource = %self.name, %error, "closing the service connections");
             }

@@ -29,6 +29,8 @@ pub struct Pools {
     pub transactions: Pool,
     /// For single statements, most of them questions to the catalogue.
     pub questions: Pool,
+    /// For those who hold rows for a moment: they keep no transaction waiting for a connection.
+    pub holds: Pool,
 }
 
 /// A new connection reached another server than the one it was for.
@@ -77,7 +79,7 @@ impl Server for MySql {
     }
 
     async fn disconnect(pools: Pools) {
-        for pool in [pools.transactions, pools.questions] {
+        for pool in [pools.transactions, pools.questions, pools.holds] {
             let _ = pool.disconnect().await;
         }
     }
@@ -120,6 +122,7 @@ impl Pools {
         let pool_options = PoolOpts::default().with_constraints(limits);
         Self {
             transactions: Pool::new(options.clone().pool_opts(pool_options.clone())),
+            holds: Pool::new(options.clone().pool_opts(pool_options.clone())),
             // A single statement leaves nothing behind that a reset would have to take away.
             questions: Pool::new(options.pool_opts(pool_options.with_reset_connection(false))),
         }

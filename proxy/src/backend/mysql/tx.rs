@@ -1,7 +1,7 @@
 //! A transaction of the service account on MySQL or MariaDB.
 
 use super::MySql;
-use crate::backend::{BackendError, Entry, Reference, UNDO_LOG};
+use crate::backend::{BackendError, Entry, Reference, UNDO_LOG, primary::Server};
 use atone_protocol::{BranchId, Xid};
 use atone_undo_log::{
     capture::{self, Captured, Row, Table},
@@ -40,6 +40,15 @@ impl MySql {
             conn.query_drop(*statement).await.map_err(|e| self.wrap(e))?;
         }
         Ok((Tx { name: self.name.clone(), mariadb: self.mariadb, reading, conn }, primary))
+    }
+}
+
+impl MySql {
+    /// Begins one that holds rows for a moment.
+    pub async fn begin_holding(&self) -> Result<(Tx, Arc<str>), BackendError> {
+        let (mut conn, primary) = self.connect(|pools| self.get(pools.holds)).await?;
+        conn.query_drop("START TRANSACTION").await.map_err(|e| self.wrap(e))?;
+        Ok((Tx { name: self.name.clone(), mariadb: self.mariadb, reading: false, conn }, primary))
     }
 }
 
@@ -112,6 +121,13 @@ impl Tx {
             }
         }
         Ok(Some(found))
+    }
+
+    pub async fn hold(&mut self, table: &Table, keys: &[Vec<Vec<u8>>]) -> Result<(), BackendError> {
+        for query in capture::hold_rows(table, keys).unwrap_or_default() {
+            self.conn.query_drop(query).await.map_err(|e| self.wrap(e))?;
+        }
+        Ok(())
     }
 
     pub async fn take(&mut self, step: &Step<'_>) -> Result<(), BackendError> {

@@ -33,6 +33,8 @@ pub struct Pools {
     pub transactions: Pool,
     /// For questions, most of them to the catalogue.
     pub questions: Pool,
+    /// For those who hold rows for a moment: they keep no transaction waiting for a connection.
+    pub holds: Pool,
 }
 
 /// Connections of one kind.
@@ -92,7 +94,7 @@ impl Pools {
                 places: Arc::new(Semaphore::new(POOL_LIMIT)),
             }))
         };
-        Self { transactions: pool(), questions: pool() }
+        Self { transactions: pool(), questions: pool(), holds: pool() }
     }
 }
 

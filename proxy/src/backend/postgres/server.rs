@@ -72,6 +72,7 @@ impl Server for Postgres {
     async fn disconnect(pools: Pools) {
         pools.transactions.close();
         pools.questions.close();
+        pools.holds.close();
     }
 
     fn forget(&self) {

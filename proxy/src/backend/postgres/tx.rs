@@ -1,11 +1,11 @@
 //! A transaction of the service account on PostgreSQL, and reading rows.
 
-use super::{BackendError, Entry, Postgres, pool::Session};
+use super::{BackendError, Entry, Postgres, Server, pool::Session};
 use crate::backend::{Parent, Reference, UNDO_LOG};
 use atone_protocol::{BranchId, Xid};
 use atone_undo_log::{
     capture::{Captured, ColumnKind, Row, Table},
-    postgres::{Layout, before_images, equals, quote},
+    postgres::{Layout, before_images, equals, hold_rows, quote},
     reverse::Step,
 };
 use std::{collections::HashMap, error::Error, sync::Arc};
@@ -63,6 +63,14 @@ fn type_of(layout: &Layout, column: usize) -> Type {
     Type::from_oid(oid).unwrap_or_else(|| Type::new(String::new(), oid, Kind::Simple, String::new()))
 }
 
+/// The values of keys, one after the other.
+fn parameters<'k>(table: &Table, layout: &Layout, keys: &'k [Vec<Vec<u8>>]) -> Vec<(Raw<'k>, Type)> {
+    keys.iter()
+        .flat_map(|key| key.iter().zip(&table.key.parts))
+        .map(|(value, part)| (Raw(Some(value)), type_of(layout, part.column)))
+        .collect()
+}
+
 impl Session {
     /// Rows by key; None when they are not of the entry's form any more.
     pub async fn rows(
@@ -75,11 +83,7 @@ impl Session {
         let columns = table.key.parts.len().max(1);
         let mut found = Vec::with_capacity(keys.len());
         for keys in keys.chunks(ROWS_PER_QUERY.min(PARAMS_PER_QUERY / columns)) {
-            let values: Vec<(Raw<'_>, Type)> = keys
-                .iter()
-                .flat_map(|key| key.iter().zip(&table.key.parts))
-                .map(|(value, part)| (Raw(Some(value)), type_of(layout, part.column)))
-                .collect();
+            let values = parameters(table, layout, keys);
             let params: Vec<_> = values.iter().map(|(raw, kind)| (raw as _, kind.clone())).collect();
             let rows = self.query(&before_images(table, keys.len(), lock), &params).await?;
             let records = rows.iter().map(|row| row.try_get::<_, &[u8]>(1)).collect::<Result<Vec<_>, _>>();
@@ -115,6 +119,15 @@ impl Postgres {
         let pid = pid.first().map(|row| row.try_get::<_, i32>(0)).transpose();
         let pid = session.answered(pid)?.and_then(|pid| u64::try_from(pid).ok()).unwrap_or_default();
         Ok((Tx { session, pid, reading, quiet: false, prepared: HashMap::new() }, primary))
+    }
+}
+
+impl Postgres {
+    /// Begins one that holds rows for a moment.
+    pub async fn begin_holding(&self) -> Result<(Tx, Arc<str>), BackendError> {
+        let (mut session, primary) = self.connect(|pools| async move { pools.holds.get().await }).await?;
+        session.begin("").await?;
+        Ok((Tx { session, pid: 0, reading: false, quiet: false, prepared: HashMap::new() }, primary))
     }
 }
 
@@ -174,6 +187,22 @@ impl Tx {
         keys: &[Vec<Vec<u8>>],
     ) -> Result<Option<Vec<Captured>>, BackendError> {
         self.session.rows(entry, keys, !self.reading).await
+    }
+
+    pub async fn hold(
+        &mut self,
+        entry: &Entry,
+        keys: &[Vec<Vec<u8>>],
+        weak: bool,
+    ) -> Result<(), BackendError> {
+        let (Ok(table), Some(layout)) = (&entry.table, &entry.layout) else { return Ok(()) };
+        let columns = table.key.parts.len().max(1);
+        for keys in keys.chunks(ROWS_PER_QUERY.min(PARAMS_PER_QUERY / columns)) {
+            let values = parameters(table, layout, keys);
+            let params: Vec<_> = values.iter().map(|(raw, kind)| (raw as _, kind.clone())).collect();
+            self.session.query(&hold_rows(table, keys.len(), weak), &params).await?;
+        }
+        Ok(())
     }
 
     pub async fn set_constraints(&mut self, when: &str) -> Result<(), BackendError> {

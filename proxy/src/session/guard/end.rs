@@ -12,7 +12,7 @@ use crate::{
     },
 };
 use atone_protocol::{
-    Check,
+    CallError, Check,
     planted::{Bug, WINDOW, planted},
 };
 use atone_undo_log::capture::{self, Captured};
@@ -23,7 +23,7 @@ use std::{
 };
 
 /// What must be free.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(in crate::session) struct Wanted {
     pub locks: Locks,
     pub tables: BTreeSet<String>,
@@ -77,11 +77,29 @@ impl Session {
     /// Waits until all of this is free.
     pub(in crate::session) async fn await_free(
         &mut self,
-        mut wanted: Wanted,
+        wanted: Wanted,
         wait: Duration,
     ) -> Result<(), Failure> {
+        let checked = self.ask_free(wanted, wait).await?;
+        checked.map_err(|error| self.not_free(&error))
+    }
+
+    /// What the client is told when the coordinator did not say that all is free.
+    pub(in crate::session) fn not_free(&self, error: &CallError) -> Failure {
+        match self.membership.xid() {
+            Some(xid) => Failure::call(xid, error),
+            None => Failure::guarded(error),
+        }
+    }
+
+    /// The same, and what the coordinator said.
+    pub(in crate::session) async fn ask_free(
+        &mut self,
+        mut wanted: Wanted,
+        wait: Duration,
+    ) -> Result<Result<(), CallError>, Failure> {
         if wanted.is_empty() {
-            return Ok(());
+            return Ok(Ok(()));
         }
         if wanted.locks.alone.len() + wanted.locks.shared.len() > CHECK_LIMIT {
             let Locks { alone, shared } = std::mem::take(&mut wanted.locks);
@@ -98,14 +116,10 @@ impl Session {
             session: self.number,
         };
         let coordinator = self.resource.coordinator.clone();
-        let checked = tokio::select! {
-            checked = coordinator.check(check) => checked,
-            () = self.client.gone() => return Err(Failure::dead("its client has gone")),
-        };
-        checked.map_err(|error| match self.membership.xid() {
-            Some(xid) => Failure::call(xid, &error),
-            None => Failure::guarded(&error),
-        })
+        tokio::select! {
+            checked = coordinator.check(check) => Ok(checked),
+            () = self.client.gone() => Err(Failure::dead("its client has gone")),
+        }
     }
 
     /// The keys; those that statements gave to rows are read now, of rows that they hold locked.
