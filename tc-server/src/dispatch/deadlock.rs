@@ -9,7 +9,7 @@ use super::proxies::SessionId;
 use super::turn::{Connection, Held, Turn, Want, Who, conflict, with_circle};
 use super::waiters::Waiters;
 use atone_protocol::{Refusal, Stuck, Xid};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 /// Statements that proxies may tell of at once.
@@ -22,6 +22,10 @@ const MAX_BLOCKERS: usize = 64;
 pub(super) struct Graph {
     /// Statements that wait in their databases.
     stuck: BTreeMap<Connection, InDatabase>,
+    /// The same by their transactions.
+    stuck_by: BTreeMap<Xid, BTreeSet<Connection>>,
+    /// Those for which they wait, and how many do.
+    awaited: BTreeMap<Connection, usize>,
     /// Local transactions that wait for a key here, holding row locks in their database.
     locals: BTreeMap<Connection, (Want, Arc<Turn>)>,
     /// The connections of those who are queued.
@@ -111,32 +115,58 @@ impl Graph {
         }
         let by = stuck.by.iter().take(MAX_BLOCKERS);
         let by: Vec<_> = by.filter_map(|number| Connection::new(&stuck.resource, *number)).collect();
-        if by.is_empty() || (self.stuck.len() >= MAX_STUCK && !self.stuck.contains_key(&connection)) {
-            self.stuck.remove(&connection);
+        self.remove(&connection);
+        if by.is_empty() || self.stuck.len() >= MAX_STUCK {
             self.forget_bound();
             return None;
         }
-        let told = InDatabase { xid: stuck.xid, by, told_by, yields: false };
-        self.stuck.insert(connection.clone(), told);
+        self.insert(connection.clone(), InDatabase { xid: stuck.xid, by, told_by, yields: false });
         self.forget_bound();
         self.ask_whose();
         Some(self.owner(&connection))
     }
 
-    /// Those for which somebody is said to wait.
-    pub(super) fn awaited(&self) -> BTreeSet<&Connection> {
-        self.stuck.values().flat_map(|stuck| &stuck.by).collect()
+    fn insert(&mut self, connection: Connection, stuck: InDatabase) {
+        for other in &stuck.by {
+            *self.awaited.entry(other.clone()).or_default() += 1;
+        }
+        if let Some(xid) = stuck.xid {
+            self.stuck_by.entry(xid).or_default().insert(connection.clone());
+        }
+        self.stuck.insert(connection, stuck);
+    }
+
+    fn remove(&mut self, connection: &Connection) {
+        let Some(stuck) = self.stuck.remove(connection) else { return };
+        for other in &stuck.by {
+            if let Some(count) = self.awaited.get_mut(other) {
+                *count -= 1;
+                if *count == 0 {
+                    self.awaited.remove(other);
+                }
+            }
+        }
+        if let Some((xid, all)) = stuck.xid.and_then(|xid| Some((xid, self.stuck_by.get_mut(&xid)?))) {
+            all.remove(connection);
+            if all.is_empty() {
+                self.stuck_by.remove(&xid);
+            }
+        }
+    }
+
+    /// Those for which somebody is said to wait, and that are not said to wait themselves.
+    pub(super) fn awaited(&self) -> impl Iterator<Item = &Connection> {
+        self.awaited.keys().filter(|connection| !self.stuck.contains_key(connection))
     }
 
     /// Somebody is said to wait for it.
     pub(super) fn is_awaited(&self, connection: &Connection) -> bool {
-        self.stuck.values().any(|stuck| stuck.by.contains(connection))
+        self.awaited.contains_key(connection)
     }
 
     fn forget_bound(&mut self) {
-        let stuck = &self.stuck;
-        let is_awaited = |connection: &Connection| stuck.values().any(|stuck| stuck.by.contains(connection));
-        self.errands.keep(is_awaited);
+        let awaited = &self.awaited;
+        self.errands.keep(|connection| awaited.contains_key(connection));
     }
 
     /// A statement is being interrupted: it is in no circle any more, unless it is told of again.
@@ -148,7 +178,8 @@ impl Graph {
 
     /// The statements of a transaction that wait in their databases, and who told of each.
     pub(super) fn stuck_of(&self, xid: Xid) -> impl Iterator<Item = (&Connection, SessionId)> {
-        let own = self.stuck.iter().filter(move |(_, stuck)| stuck.xid == Some(xid));
+        let own = self.stuck_by.get(&xid).into_iter().flatten();
+        let own = own.filter_map(|connection| Some((connection, self.stuck.get(connection)?)));
         own.filter(|(connection, stuck)| self.counts(connection, stuck)).map(|(c, stuck)| (c, stuck.told_by))
     }
 
@@ -165,7 +196,10 @@ impl Graph {
 
     /// A proxy is gone, and its connections with it.
     pub fn forget(&mut self, told_by: SessionId) {
-        self.stuck.retain(|_, stuck| stuck.told_by != told_by);
+        let told = self.stuck.iter().filter(|(_, stuck)| stuck.told_by == told_by);
+        for connection in told.map(|(connection, _)| connection.clone()).collect::<Vec<_>>() {
+            self.remove(&connection);
+        }
         self.errands.forget(told_by);
     }
 
@@ -215,21 +249,22 @@ impl Waiters {
         found
     }
 
-    /// Those who wait for each other, beginning with `who`.
+    /// Those who wait for each other, beginning with `who`; the fewest, so that nobody yields who is only in between.
     fn circle(&self, who: &Who, held: Held<'_>) -> Option<Vec<Who>> {
-        let mut seen = BTreeSet::new();
-        let next_of = |who: &Who| self.waits_for(who, held).into_iter().collect::<Vec<_>>();
-        let mut path: Vec<(Who, Vec<Who>)> = vec![(who.clone(), next_of(who))];
-        while let Some((_, next)) = path.last_mut() {
-            match next.pop() {
-                Some(back) if back == *who => return Some(path.into_iter().map(|(who, _)| who).collect()),
-                Some(other) => {
-                    if seen.insert(other.clone()) {
-                        let next = next_of(&other);
-                        path.push((other, next));
-                    }
+        let mut reached: BTreeMap<Who, Who> = BTreeMap::new();
+        let mut next = VecDeque::from([who.clone()]);
+        while let Some(at) = next.pop_front() {
+            for behind in self.waits_for(&at, held) {
+                if behind == *who {
+                    let before = |last: &Who| reached.get(last).cloned();
+                    let mut circle: Vec<Who> = std::iter::successors(Some(at), before).collect();
+                    circle.reverse();
+                    return Some(circle);
                 }
-                None => drop(path.pop()),
+                if !reached.contains_key(&behind) {
+                    reached.insert(behind.clone(), at.clone());
+                    next.push_back(behind);
+                }
             }
         }
         None

@@ -460,11 +460,7 @@ async fn what_was_made_a_moment_ago_is_known() {
                 "CREATE FUNCTION bumped_now(at INT) RETURNS INT DETERMINISTIC BEGIN UPDATE t SET v = 0 WHERE id = at; RETURN 1; END",
                 "SELECT bumped_now(1)",
             ),
-            (
-                "SELECT ABS (2)",
-                "CREATE VIEW wv_now AS SELECT bumped(id) AS b FROM f",
-                "SELECT * FROM wv_now",
-            ),
+            ("SELECT ABS (2)", "CREATE VIEW wv_now AS SELECT bumped(id) AS b FROM f", "SELECT * FROM wv_now"),
             (
                 "UPDATE f SET v = ABS (1)",
                 "CREATE FUNCTION bumped_f(at INT) RETURNS INT DETERMINISTIC BEGIN UPDATE t SET v = 0 WHERE id = at; RETURN 1; END",
