@@ -18,6 +18,8 @@ pub struct Gate {
 struct Passed {
     closed: bool,
     circle: Option<Vec<String>>,
+    /// The interruption was sent. Otherwise it was given up halfway.
+    sent: bool,
 }
 
 /// What came of a request to yield.
@@ -42,7 +44,7 @@ impl Gate {
     /// Interrupts the statement, if it still waits. Meanwhile the session does not get past its end.
     pub async fn yields(&self, circle: Vec<String>, waits: impl AsyncFnOnce() -> bool) -> Yielded {
         let mut passed = self.passed.lock().await;
-        if passed.closed || passed.circle.is_some() {
+        if passed.closed || passed.sent {
             return Yielded::Over;
         }
         if !waits().await {
@@ -51,7 +53,10 @@ impl Gate {
         // If this is given up halfway, the statement may be interrupted all the same.
         passed.circle = Some(circle);
         match (self.interrupt)().await {
-            Ok(()) => Yielded::Interrupted,
+            Ok(()) => {
+                passed.sent = true;
+                Yielded::Interrupted
+            }
             Err(why) => {
                 passed.circle = None;
                 Yielded::Failed(why)
@@ -85,9 +90,12 @@ pub fn sentence(circle: &[String]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
+    use std::{
+        sync::{
+            Arc,
+            atomic::{AtomicUsize, Ordering},
+        },
+        time::Duration,
     };
 
     fn gate(answer: Result<(), String>) -> (Gate, Arc<AtomicUsize>) {
@@ -141,6 +149,17 @@ mod tests {
             close.await
         });
         assert_eq!((yielded, late), (Yielded::Interrupted, true));
+    }
+
+    #[tokio::test]
+    async fn what_was_given_up_halfway_is_done_again() {
+        let (gate, _) = gate(Ok(()));
+        let hangs: Interrupt = Box::new(|| Box::pin(std::future::pending()));
+        let gate = Gate { interrupt: hangs, ..gate };
+        let given_up = tokio::time::timeout(Duration::ZERO, gate.yields(circle(), async || true)).await;
+        assert!(given_up.is_err());
+        let gate = Gate { interrupt: Box::new(|| Box::pin(async { Ok(()) })), ..gate };
+        assert_eq!(gate.yields(circle(), async || true).await, Yielded::Interrupted);
     }
 
     #[tokio::test]

@@ -2,7 +2,8 @@
 //! local transaction, and answered as the simple one answers.
 
 use super::{
-    End, Failure, OPEN, Session, pipeline::Fate, statements::Prepared, texts::ends_block, write::Asked,
+    End, Failure, OPEN, Session, first_words::prepares_transaction, pipeline::Fate, statements::Prepared,
+    texts::ends_block, write::Asked,
 };
 use crate::net::duplex;
 use crate::wire::postgres::{Bind, build, message::Message};
@@ -92,7 +93,11 @@ impl Session {
             self.refuse(&Failure::misuse(what)).await?;
             return self.on_sync().await;
         }
-        let ends = |p: &Arc<Prepared>| ends_block(p) || ours(p);
+        let ends = |p: &Arc<Prepared>| match p.class() {
+            Class::Rollback { .. } | Class::RollbackTo(_) | Class::Commit { .. } | Class::Control(_) => true,
+            Class::Unsupported(_) => prepares_transaction(&p.text),
+            _ => false,
+        };
         if self.failed() && self.ended.is_none() && !statements.iter().any(ends) {
             // The server refuses it in its own words.
             return self.relay(message).await;

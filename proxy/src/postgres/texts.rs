@@ -71,6 +71,8 @@ impl Session {
                 }
                 Ok(false)
             }
+            // Inside a global transaction it is refused, and what stands before it is undone.
+            Class::Unsupported(_) if ends_block(next) => Ok(true),
             _ if ends_block(next) => {
                 if self.text_block {
                     self.commit_block().await?;

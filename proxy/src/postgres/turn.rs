@@ -328,8 +328,12 @@ impl Session {
                 }
                 self.pipeline.pass(frame, Ask::Execute);
             }
-            // Outside, rows that cannot be told are not looked at.
-            Class::Locking(_) if self.guarding() => self.pipeline.pass(frame, Ask::Execute),
+            // Outside, rows that cannot be told are not looked at, but for what functions write.
+            Class::Locking(how) if self.guarding() => match how {
+                Some(locking) if !locking.calls => self.pipeline.pass(frame, Ask::Execute),
+                None if !prepared.text.contains('(') => self.pipeline.pass(frame, Ask::Execute),
+                Some(_) | None => return self.counted(&Counted::Plain, frame).await,
+            },
             Class::Locking(_) => {
                 return self.refuse(&Failure::unsupported(&Unsupported(UNCLEAR.into()))).await;
             }

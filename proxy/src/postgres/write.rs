@@ -159,8 +159,13 @@ impl Session {
     pub(super) fn gather(&mut self, write: &Respelt, savepoint: Option<&str>) {
         let Respelt { prepared, bind, sql, entries, most, reads, simple } = write;
         let (simple, reads) = (*simple, *reads);
-        if self.membership.binding.is_some() || reads == 0 && !self.tells_all(prepared, entries) {
+        let calls = matches!(prepared.class(), Class::Locking(Some(locking)) if locking.calls);
+        if self.membership.binding.is_some() || calls || reads == 0 && !self.tells_all(prepared, entries) {
             self.begin_counting();
+        }
+        if calls {
+            // What its functions write only the counts tell.
+            self.counters.rely();
         }
         if let Some(name) = savepoint {
             self.gather_alone(&format!("SAVEPOINT {name}"));
@@ -275,8 +280,9 @@ impl Session {
                 self.answer.truncate(self.answer.len().saturating_sub(error.frame.len()));
                 self.answer.extend(Failure::unsupported(&Unsupported(what)).message("ERROR"));
             }
-            if !own && (fault.state.starts_with("57") || fault.state.starts_with("XX")) {
-                // The client cancelled, or the server is ending, or in no state to answer anybody.
+            let told = ["57", "XX", "40P01"];
+            if !own && told.iter().any(|state| fault.state.starts_with(state)) {
+                // The client cancelled, or there was a deadlock, or the server is ending, or in no state to answer anybody.
                 self.answer.extend(&error.frame);
             } else if !own {
                 if let Some(table) = disproved(&fault.message) {

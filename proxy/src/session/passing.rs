@@ -50,11 +50,13 @@ impl Session {
     /// status; the answer to a ping does, and leaves the diagnostics alone.
     pub(super) async fn check_local_transaction(&mut self, code: u16) -> Result<(), End> {
         let yielded = self.backside.yielded.take();
-        if self.status & capability::IN_TRANS == 0 {
-            return Ok(());
-        }
-        if let Some(failure) = yielded {
+        let open = self.status & capability::IN_TRANS != 0;
+        // Without autocommit the first statement has opened one, which an error does not tell.
+        if let Some(failure) = yielded.filter(|_| open || self.status & capability::AUTOCOMMIT == 0) {
             return self.end_yielded(failure).await;
+        }
+        if !open {
+            return Ok(());
         }
         if self.membership.binding.is_none() {
             // Asked for when it matters.

@@ -45,6 +45,8 @@ pub(super) struct Opened {
     in_one: bool,
     /// How the next one is to be was said for that one alone, perhaps.
     characterized: bool,
+    /// A savepoint may have been set: without autocommit the server does not call that an open local transaction.
+    saved: bool,
 }
 
 impl Opened {
@@ -78,8 +80,12 @@ impl Session {
         let in_one = self.status & IN_TRANS != 0;
         let ended = std::mem::replace(&mut self.opened.in_one, in_one) && !in_one;
         self.opened.characterized &= !ended;
+        self.opened.saved &= !ended;
         self.opened.by = self.opened.last.take();
-        self.opened.characterized |= self.text_of(command).is_some_and(|text| characterizes(&text));
+        if let Some(text) = self.text_of(command) {
+            self.opened.characterized |= characterizes(&text);
+            self.opened.saved |= text.windows(9).any(|w| w.eq_ignore_ascii_case(b"SAVEPOINT"));
+        }
     }
 
     /// A command was passed on, and was done.
@@ -170,7 +176,7 @@ impl Session {
         // Without autocommit. An error would not have told that something is open.
         let ping = packet::frames(&[command::PING], 0).0;
         let Answer::Ok(ok, _) = self.backside.run_raw(&ping).await? else { return Err(End::Done) };
-        let none = ok.status & (IN_TRANS | AUTOCOMMIT) == 0;
+        let none = ok.status & (IN_TRANS | AUTOCOMMIT) == 0 && !self.opened.saved;
         Ok(if none && nothing { Ok(LetGo::RollBack) } else { Err(NOT_ALL) })
     }
 
@@ -250,10 +256,17 @@ fn opens(text: &[u8]) -> Option<&'static str> {
 /// May it say how the next local transaction is to be, and only that one?
 fn characterizes(text: &[u8]) -> bool {
     let says = |word: &[u8]| text.windows(word.len()).any(|w| w.eq_ignore_ascii_case(word));
-    let of_session = || !says(b",") && (says(b"SESSION") || says(b"GLOBAL"));
-    scan::first_word(text).eq_ignore_ascii_case(b"SET")
-        && (says(b"TRANSACTION") || says(b"TX_"))
-        && !of_session()
+    if !says(b"TRANSACTION") && !says(b"TX_") {
+        return false;
+    }
+    let comment = says(b"/*") || says(b"--") || says(b"#");
+    let mut words = text.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
+    let set = words.next().is_some_and(|word| word.eq_ignore_ascii_case(b"SET"));
+    let scope = words.next().unwrap_or_default();
+    let of_session = scope.eq_ignore_ascii_case(b"SESSION") || scope.eq_ignore_ascii_case(b"GLOBAL");
+    let starts = scan::first_word(text).eq_ignore_ascii_case(b"SET") || comment && says(b"SET");
+    let more = comment || says(b",");
+    starts && (more || !set || !of_session)
 }
 
 #[cfg(test)]
@@ -281,6 +294,9 @@ mod tests {
             &b"SET TRANSACTION ISOLATION LEVEL SERIALIZABLE"[..],
             b"set @@transaction_isolation = 'SERIALIZABLE'",
             b"SET SESSION sql_mode = '', @@tx_isolation = 'SERIALIZABLE'",
+            b"SET TRANSACTION ISOLATION LEVEL SERIALIZABLE /* of this session */",
+            b"-- x\nSET TRANSACTION READ ONLY",
+            b"/*! SET TRANSACTION READ ONLY */",
         ] {
             assert!(characterizes(text), "{}", text.escape_ascii());
         }

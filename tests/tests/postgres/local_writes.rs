@@ -113,6 +113,21 @@ async fn nobody_writes_over_a_locked_row() {
             ("UPDATE t SET v = 5 WHERE id = 1", "SELECT bump(1)", "SELECT bump(2)"),
             (
                 "UPDATE t SET v = 5 WHERE id = 1",
+                "SELECT bump(1) FROM u WHERE id = 2 FOR UPDATE",
+                "SELECT bump(2) FROM u WHERE id = 2 FOR UPDATE",
+            ),
+            (
+                "UPDATE t SET v = 5 WHERE id = 1",
+                "BEGIN; SELECT bump(1) FROM u WHERE id = 2 FOR UPDATE SKIP LOCKED; COMMIT",
+                "BEGIN; SELECT bump(2) FROM u WHERE id = 2 FOR UPDATE SKIP LOCKED; COMMIT",
+            ),
+            (
+                "UPDATE t SET v = 5 WHERE id = 1",
+                "SELECT bump(1) FROM u WHERE id IN (SELECT 2) FOR UPDATE",
+                "SELECT bump(2) FROM u WHERE id IN (SELECT 2) FOR UPDATE",
+            ),
+            (
+                "UPDATE t SET v = 5 WHERE id = 1",
                 "SELECT count(*) FROM t WHERE bump(t.id) IS NULL AND id = 1",
                 "SELECT count(*) FROM t",
             ),

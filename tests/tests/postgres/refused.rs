@@ -283,3 +283,28 @@ async fn harmless_things_pass() {
         room.calm(&xid).await;
     }
 }
+
+/// The client is told that all of the text has failed, whatever opened a block in it.
+#[tokio::test]
+async fn what_stands_before_prepare_transaction_is_undone_with_it() {
+    for kind in Kind::POSTGRES {
+        let room = room(kind, "prepared_texts", TABLE).await;
+        let before = room.dump().await;
+        for text in [
+            "UPDATE t SET v = 5; PREPARE TRANSACTION 'x'",
+            "SET LOCAL lock_timeout = '1s'; UPDATE t SET v = 5; PREPARE TRANSACTION 'x'",
+            "LOCK TABLE t IN SHARE MODE; UPDATE t SET v = 5; PREPARE TRANSACTION 'x'; UPDATE t SET v = 6",
+        ] {
+            let mut raw = room.raw(true).await.unwrap();
+            let xid = raw.one("SELECT atone_begin()").await.unwrap();
+            let (state, message) = error_of(&mut raw, text).await;
+            assert!(
+                state == "0A000" && message.contains("PREPARE TRANSACTION"),
+                "{kind:?}: {text}: {message}"
+            );
+            assert_eq!(raw.one("SELECT atone_commit()").await.unwrap(), "committed", "{kind:?}: {text}");
+            assert_eq!(room.dump().await, before, "{kind:?}: {text}");
+            room.calm(&xid).await;
+        }
+    }
+}

@@ -240,7 +240,10 @@ impl Words<'_> {
         let verb = String::from_utf8_lossy(self.tokens[first].text(self.sql)).to_ascii_uppercase();
         match verb.as_str() {
             "SELECT" | "TABLE" | "VALUES" => match (self.read(), self.locks()) {
-                (Class::Read, Locks::Of(locking)) => Class::Locking(Some(locking)),
+                (Class::Read, Locks::Of(mut locking)) => {
+                    locking.calls = self.counted_if_it_may_call(Class::Read) != Class::Read;
+                    Class::Locking(Some(locking))
+                }
                 (Class::Read, Locks::Unclear) => Class::Locking(None),
                 (class, _) => self.counted_if_it_may_call(class),
             },

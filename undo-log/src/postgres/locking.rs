@@ -18,6 +18,8 @@ pub struct Locking {
     pub skips: bool,
     /// Neither NOWAIT nor SKIP LOCKED.
     pub waits: bool,
+    /// It calls functions that are not surely the server's own, and may write.
+    pub calls: bool,
     /// Where FROM begins.
     from: usize,
     /// It has no columns of its own.
@@ -129,7 +131,7 @@ impl Words<'_> {
             return None;
         }
         let (from, bare) = (self.tokens[from].start, from == 1);
-        Some(Locking { tables, exclusive, weak, skips, waits, from, bare })
+        Some(Locking { tables, exclusive, weak, skips, waits, calls: false, from, bare })
     }
 
     /// How many parentheses are open before each token.

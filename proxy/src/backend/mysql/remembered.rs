@@ -3,7 +3,10 @@
 
 use dashmap::DashSet;
 use std::{
-    sync::{Arc, PoisonError, RwLock},
+    sync::{
+        Arc, PoisonError, RwLock,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, Instant},
 };
 use tokio::sync::Mutex;
@@ -22,6 +25,8 @@ pub(super) struct Remembered<T> {
     /// It is trusted for so long at least.
     fresh: Duration,
     known: RwLock<Option<Known<T>>>,
+    /// How often all was forgotten: what was being read meanwhile is not kept.
+    forgotten: AtomicU64,
     /// One reads at a time. Those who came before he began take what he has read.
     reading: Mutex<()>,
     /// Names that were asked for, and are not there.
@@ -30,7 +35,8 @@ pub(super) struct Remembered<T> {
 
 impl<T> Remembered<T> {
     pub fn new(fresh: Duration) -> Self {
-        Self { fresh, known: RwLock::new(None), reading: Mutex::new(()), strangers: DashSet::new() }
+        let (known, forgotten) = (RwLock::new(None), AtomicU64::new(0));
+        Self { fresh, known, forgotten, reading: Mutex::new(()), strangers: DashSet::new() }
     }
 
     /// What was read last, however long ago.
@@ -39,7 +45,9 @@ impl<T> Remembered<T> {
     }
 
     pub fn forget(&self) {
-        *self.known.write().unwrap_or_else(PoisonError::into_inner) = None;
+        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+        self.forgotten.fetch_add(1, Ordering::Relaxed);
+        *known = None;
     }
 
     /// As of a moment ago; as of now if it is to be, or if names that `missing` finds in it were never asked for before.
@@ -61,11 +69,14 @@ impl<T> Remembered<T> {
             Some((asked, _, all)) if asked >= begun => all,
             Some(_) | None => {
                 let asked = Instant::now();
+                let before = self.forgotten.load(Ordering::Relaxed);
                 let all = Arc::new(read().await?);
                 // Where that takes long it is done less often.
                 let fresh = self.fresh.max(asked.elapsed() * 3);
-                let known = Some(Known { asked, fresh, all: all.clone() });
-                *self.known.write().unwrap_or_else(PoisonError::into_inner) = known;
+                let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+                if self.forgotten.load(Ordering::Relaxed) == before {
+                    *known = Some(Known { asked, fresh, all: all.clone() });
+                }
                 all
             }
         };
@@ -121,5 +132,11 @@ mod tests {
         all.forget();
         assert_eq!(get("column").await, (false, 4));
         assert!(all.last().is_some());
+        let forgets = async || {
+            all.forget();
+            Ok::<_, Infallible>(Vec::new())
+        };
+        all.get(true, |_| Vec::new(), forgets).await.unwrap();
+        assert!(all.last().is_none());
     }
 }
