@@ -67,7 +67,7 @@ impl Session {
         }
     }
 
-    /// A thing that cancels what this session runs, as a client does it.
+    /// Cancels what the connection runs, as a client does.
     async fn cancel(&mut self, port: u16) -> Cancel {
         if let Self::Postgres(client) = self {
             return Cancel::Postgres(client.cancel_token());

@@ -313,7 +313,11 @@ impl Session {
             }
             match tag {
                 b'E' => (self.executed, self.unsynced) = (self.executed || self.status == IDLE, true),
-                b'S' => (self.executed, self.queried, self.unsynced) = (false, false, false),
+                b'B' => self.skip_locked.bound_unseen = true,
+                b'S' => {
+                    (self.executed, self.queried, self.unsynced) = (false, false, false);
+                    self.skip_locked.bound_unseen = false;
+                }
                 b'Q' => self.unsynced &= self.goes_on(),
                 _ => {}
             }

@@ -32,6 +32,8 @@ const MET_AT_ONCE: usize = 64;
 pub(super) struct SkipLocked {
     /// The statement under way is the first of an implicit local transaction.
     pub is_first: bool,
+    /// Portals were bound while messages were passed on, which are not known here.
+    pub bound_unseen: bool,
     /// How its row locks can be let go of; or why they cannot.
     pub how: Result<LetGo, &'static str>,
     /// What it met.
@@ -56,7 +58,7 @@ pub(super) struct Met {
 
 impl Default for SkipLocked {
     fn default() -> Self {
-        Self { is_first: false, how: Err(ENDED), met: None }
+        Self { is_first: false, bound_unseen: false, how: Err(ENDED), met: None }
     }
 }
 
@@ -78,7 +80,8 @@ impl SkipLocked {
 impl Session {
     /// Before a statement is run: is it the first of an implicit local transaction?
     pub(super) fn note_first(&mut self) {
-        let begun = self.block || self.text_block || self.unsynced || self.executed || self.queried;
+        let unsynced = self.unsynced || self.executed || self.queried;
+        let begun = self.block || self.text_block || unsynced || self.skip_locked.bound_unseen;
         self.skip_locked.is_first = !begun;
     }
 

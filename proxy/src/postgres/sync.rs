@@ -105,6 +105,7 @@ impl Session {
         self.block = self.status != IDLE;
         (self.skipping, self.unsynced, self.refused, self.text_block) = (false, false, false, false);
         (self.executed, self.queried) = (false, false);
+        self.skip_locked.bound_unseen = false;
         self.writes.clear();
         if !self.block {
             self.branch = None;

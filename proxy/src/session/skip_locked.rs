@@ -294,7 +294,7 @@ mod tests {
             &b"SET TRANSACTION ISOLATION LEVEL SERIALIZABLE"[..],
             b"set @@transaction_isolation = 'SERIALIZABLE'",
             b"SET SESSION sql_mode = '', @@tx_isolation = 'SERIALIZABLE'",
-            b"SET TRANSACTION ISOLATION LEVEL SERIALIZABLE /* of this session */",
+            b"SET TRANSACTION ISOLATION LEVEL SERIALIZABLE /* not the session's */",
             b"-- x\nSET TRANSACTION READ ONLY",
             b"/*! SET TRANSACTION READ ONLY */",
         ] {

@@ -142,3 +142,22 @@ pub async fn room(name: &str, tables: &str) -> Room<'static> {
 pub async fn both(room: &Room<'_>) -> (Conn, Conn) {
     (room.app(Kind::MySql).await, room.app(Kind::Maria).await)
 }
+
+/// The first error of statements that stand between bars; nothing if there was none.
+pub async fn error_of(conn: &mut Conn, script: &str) -> (u16, String) {
+    for statement in script.split(" | ") {
+        let told = sql::error_of(conn, statement).await;
+        if told.0 != 0 {
+            return told;
+        }
+    }
+    Default::default()
+}
+
+/// A session that has run such statements inside a global transaction that is not decided yet.
+pub async fn inside(room: &Room<'_>, kind: Kind, script: &str) -> Conn {
+    let mut conn = room.app(kind).await;
+    sql::begin(&mut conn).await.unwrap();
+    assert_eq!(error_of(&mut conn, script).await, Default::default(), "{kind:?}: {script}");
+    conn
+}

@@ -2,7 +2,7 @@
 //! before a row lock, and never write over what may be undone.
 
 use crate::battery::connect;
-use crate::case::room;
+use crate::case::{error_of, room};
 use atone_tests::mysql::raw::Abilities;
 use atone_tests::mysql::script::play;
 use atone_tests::servers::Kind;
@@ -46,16 +46,6 @@ async fn holding(room: &Room<'_>, kind: Kind, write: &str) -> Conn {
     sql::begin(&mut holder).await.unwrap();
     holder.query_drop(write).await.unwrap_or_else(|error| panic!("{kind:?}: {write}: {error}"));
     holder
-}
-
-async fn error_of(conn: &mut Conn, script: &str) -> (u16, String) {
-    for statement in script.split(" | ") {
-        let told = sql::error_of(conn, statement).await;
-        if told.0 != 0 {
-            return told;
-        }
-    }
-    Default::default()
 }
 
 async fn value(conn: &mut Conn, query: &str) -> String {

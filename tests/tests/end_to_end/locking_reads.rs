@@ -1,12 +1,11 @@
 //! SELECT … FOR UPDATE and its sisters: inside a global transaction they take the global locks, outside they wait until nobody
 //! holds them; what they return is never undone later.
 
-use crate::case::room;
+use crate::case::{error_of, inside, room};
 use atone_tests::servers::Kind;
 use atone_tests::sql;
-use atone_tests::world::Room;
+use mysql_async::Row;
 use mysql_async::prelude::Queryable;
-use mysql_async::{Conn, Row};
 
 const TABLES: &str = "CREATE TABLE t (id INT PRIMARY KEY, v INT, s VARCHAR(20) UNIQUE);
 INSERT INTO t VALUES (1, 10, 'one'), (2, 20, 'two'), (3, 30, 'three');
@@ -16,23 +15,6 @@ CREATE VIEW tv AS SELECT id, v FROM t;
 CREATE TABLE free (v INT);
 INSERT INTO free VALUES (1);
 ";
-
-async fn error_of(conn: &mut Conn, script: &str) -> (u16, String) {
-    for statement in script.split(" | ") {
-        let told = sql::error_of(conn, statement).await;
-        if told.0 != 0 {
-            return told;
-        }
-    }
-    Default::default()
-}
-
-async fn inside(room: &Room<'_>, kind: Kind, script: &str) -> Conn {
-    let mut conn = room.app(kind).await;
-    sql::begin(&mut conn).await.unwrap();
-    assert_eq!(error_of(&mut conn, script).await, Default::default(), "{kind:?}: {script}");
-    conn
-}
 
 /// Reads that lock row 1 and no other.
 fn reads(kind: Kind) -> Vec<&'static str> {

@@ -1,9 +1,8 @@
 //! SELECT … SKIP LOCKED passes over rows that only a global transaction holds, as over rows that are locked in the database.
 
-use crate::case::{Mode, outcome, room};
+use crate::case::{Mode, error_of, inside, outcome, room};
 use atone_tests::servers::Kind;
 use atone_tests::sql;
-use atone_tests::world::Room;
 use mysql_async::Conn;
 use mysql_async::prelude::Queryable;
 
@@ -57,23 +56,6 @@ const AROUND: [(&[&str], &[&str]); 6] = [
     ),
     (&["SET SESSION TRANSACTION ISOLATION LEVEL SERIALIZABLE", "START TRANSACTION"], &["ROLLBACK"]),
 ];
-
-async fn inside(room: &Room<'_>, kind: Kind, script: &str) -> Conn {
-    let mut conn = room.app(kind).await;
-    sql::begin(&mut conn).await.unwrap();
-    assert_eq!(error_of(&mut conn, script).await, Default::default(), "{kind:?}: {script}");
-    conn
-}
-
-async fn error_of(conn: &mut Conn, script: &str) -> (u16, String) {
-    for statement in script.split(" | ") {
-        let told = sql::error_of(conn, statement).await;
-        if told.0 != 0 {
-            return told;
-        }
-    }
-    Default::default()
-}
 
 /// Runs the read with what is around it; every answer.
 async fn told(conn: &mut Conn, read: &str, around: (&[&str], &[&str])) -> Vec<String> {

@@ -230,6 +230,24 @@ async fn portals_give_rows_in_parts_and_come_again() {
     }
 }
 
+/// Nothing of the client's is undone with the read: where a portal was bound before it, which the proxy only passed on, it fails.
+#[tokio::test]
+async fn a_portal_that_was_only_passed_on_is_not_lost() {
+    for kind in Kind::POSTGRES {
+        let room = room(kind, "skip_passed", TABLES).await;
+        let mut holder = inside(&room, "UPDATE jobs SET state = 'held' WHERE id = 1").await;
+        let mut raw = room.raw(true).await.unwrap();
+        let other = [parse("o", "SELECT 'other'", &[]), bind("other", "o", &[], &[]), message(b'H', b"")];
+        raw.send(&other.concat()).await.unwrap();
+        raw.until(b'2').await.unwrap();
+        let read = [parse("r", NEXT, &[]), bind("p", "r", &[], &[]), execute("p", 0)];
+        raw.send(&[read.concat(), execute("other", 0), message(b'S', b"")].concat()).await.unwrap();
+        let (state, told) = error_in(&raw.until(b'Z').await.unwrap());
+        assert!(state == "55P03" && told.contains("behind other statements"), "{kind:?}: {state} {told}");
+        assert_eq!(holder.one("SELECT atone_rollback()").await.unwrap(), "rolled_back", "{kind:?}");
+    }
+}
+
 /// The first values of all rows.
 fn rows(answer: &[Message]) -> Vec<String> {
     answer.iter().filter(|m| m.kind == b'D').filter_map(|m| m.texts().into_iter().next()).collect()
